@@ -1,0 +1,1 @@
+"""What makes wikistyle runnable with no network and no GPU: a sample wiki and tiny, really trained models."""

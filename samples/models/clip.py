@@ -1,0 +1,167 @@
+"""Train the sample profile's CLIP: its text half conditions the UNet, the whole of it measures pictures."""
+
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPProcessor,
+    CLIPTextConfig,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+)
+
+from samples.models.drawings import Drawings
+from samples.models.fitting import fit
+from samples.models.restyle import restyled
+from samples.models.things import Thing
+from samples.models.vae import to_tensor
+
+STEPS, BATCH, LR = 1600, 128, 1.5e-3
+MAX_TOKENS = 32
+IMAGE_MEAN, IMAGE_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)  # pixels in [-1, 1]
+
+
+def phrasings(thing: Thing) -> list[str]:
+    """The ways a thing is asked for: its name, its caption, in a sentence, with a tag."""
+    tags = [f"{thing.caption}, {tag}" for tag in thing.tags[:4]]
+    return [
+        thing.name,
+        thing.caption,
+        thing.caption,
+        f"a drawing of {thing.caption}",
+        f"{thing.caption} on white",
+        *tags,
+    ]
+
+
+def train_tokenizer(sentences: list[str]) -> CLIPTokenizer:
+    """A byte-level BPE with `</w>` trained on the captions; the end token has the highest id, as in OpenAI's CLIP."""
+    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
+    bpe.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    pattern = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(pattern, behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bpe.train_from_iterator(
+        sentences,
+        trainers.BpeTrainer(vocab_size=2400, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False),
+    )
+    state = json.loads(bpe.to_str())["model"]
+    vocab = state["vocab"]
+    for letter in alphabet:  # any word can be spelled, however strange
+        vocab.setdefault(letter, len(vocab))
+        vocab.setdefault(f"{letter}</w>", len(vocab))
+    for special in ("<|startoftext|>", "<|endoftext|>"):
+        vocab.pop(special, None)
+    vocab = {token: i for i, token in enumerate(vocab)}
+    for special in ("<|startoftext|>", "<|endoftext|>"):
+        vocab[special] = len(vocab)
+    merges = [tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in state["merges"]]
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_TOKENS)
+
+
+def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
+    """An untrained CLIP: text 2 layers x 128, vision 4 layers x 128 on 8 px patches of 64 px pictures."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 4, "projection_dim": 128}
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        num_hidden_layers=2,
+        max_position_embeddings=MAX_TOKENS,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **sizes,
+    )
+    vision = CLIPVisionConfig(num_hidden_layers=4, image_size=64, patch_size=8, **sizes)
+    return CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=128))
+
+
+def token_ids(tokenizer: CLIPTokenizer, sentences: list[str]) -> torch.Tensor:
+    """int64 [N, 32], padded as Stable Diffusion pads."""
+    return tokenizer(
+        sentences, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
+    ).input_ids
+
+
+def embed(features: object) -> torch.Tensor:
+    """The projected features, unit length, whichever way transformers wraps them."""
+    tensor = features if isinstance(features, torch.Tensor) else features.pooler_output  # type: ignore[attr-defined]
+    return F.normalize(tensor, dim=-1)
+
+
+def contrastive_loss(clip: CLIPModel, pixels: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Symmetric InfoNCE (Radford et al. 2021) over a batch in which every picture shows another thing."""
+    images = embed(clip.get_image_features(pixel_values=pixels))
+    texts = embed(clip.get_text_features(input_ids=ids))
+    logits = clip.logit_scale.clamp(max=4.0).exp() * images @ texts.T
+    labels = torch.arange(len(logits))
+    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+
+
+def train(drawings: Drawings, things: list[Thing], work: Path, target: Path, base: Path) -> float:
+    """Train on the drawings that are not held out; saves the whole to `target`, the text half into `base`."""
+    tokenizer = train_tokenizer([p for thing in things for p in phrasings(thing)])
+    clip = new_clip(tokenizer)
+    seen = drawings.where(held_out=False)
+    images = to_tensor(seen.pixels)
+    rows: dict[str, list[int]] = {}
+    for i, thing in enumerate(seen.things):
+        rows.setdefault(thing.name, []).append(i)
+    names = sorted(rows)
+    sentences = {thing.name: token_ids(tokenizer, phrasings(thing)) for thing in seen.things}
+
+    def loss_at(step: int, generator: torch.Generator) -> torch.Tensor:
+        def one_of(values: int) -> int:
+            return int(torch.randint(values, (1,), generator=generator))
+
+        chosen = [names[i] for i in torch.randperm(len(names), generator=generator)[:BATCH].tolist()]
+        pixels = images[[rows[name][one_of(len(rows[name]))] for name in chosen]]
+        ids = torch.stack([sentences[name][one_of(len(sentences[name]))] for name in chosen])
+        return contrastive_loss(clip, restyled(pixels, generator), ids)
+
+    seconds = fit(clip, loss_at, work / "clip", STEPS, LR, weight_decay=0.1)
+    save(clip, tokenizer, target, base)
+    return seconds
+
+
+def save(clip: CLIPModel, tokenizer: CLIPTokenizer, target: Path, base: Path) -> None:
+    """fp16 safetensors: CLIP with its processor in `target`; text encoder and tokenizer in the base pipeline's folders."""
+    clip = clip.half()
+    clip.save_pretrained(target)
+    processor = CLIPImageProcessorPil(
+        size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}, image_mean=IMAGE_MEAN, image_std=IMAGE_STD
+    )
+    CLIPProcessor(processor, tokenizer).save_pretrained(target)
+    tokenizer.save_pretrained(base / "tokenizer")
+    from transformers import CLIPTextModel
+
+    text = CLIPTextModel(clip.config.text_config)
+    half = CLIPTextModelWithProjection.from_pretrained(target)
+    text.load_state_dict({k: v for k, v in half.state_dict().items() if k in text.state_dict()})
+    text.half().save_pretrained(base / "text_encoder")
+
+
+@torch.no_grad()
+def retrieval(
+    clip: CLIPModel, tokenizer: CLIPTokenizer, pixels: torch.Tensor, asked: list[str], names: list[str], k: int
+) -> float:
+    """The share of pictures whose asked name is among the k names nearest to them. `pixels` in [-1, 1]."""
+    texts = embed(clip.get_text_features(input_ids=token_ids(tokenizer, names)))
+    images = torch.cat([embed(clip.get_image_features(pixel_values=chunk)) for chunk in pixels.split(128)])
+    nearest = (images @ texts.T).topk(k).indices
+    hits = [names.index(name) in row for name, row in zip(asked, nearest.tolist(), strict=True)]
+    return sum(hits) / len(hits)

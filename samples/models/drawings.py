@@ -1,0 +1,96 @@
+"""The drawings of things in each style, as arrays: Noto, Twemoji and Fluent to train on, OpenMoji to measure on."""
+
+import io
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import resvg_py
+from PIL import Image
+
+from samples.models.things import Thing, load_things
+
+# Fixed versions, so that the same script makes the same models.
+PACKAGES = {
+    "openmoji": "openmoji@17.0.0",
+    "noto": "emoji-datasource-google@16.0.0",
+    "twemoji": "emoji-datasource-twitter@16.0.0",
+    "fluent": "@lobehub/fluent-emoji-3d@1.1.0",
+}
+TRAINING_STYLES = ("noto", "twemoji", "fluent")
+SIZE = 64
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """`pixels`: uint8 [N, 64, 64, 3] on white; `things` and `styles` name each row."""
+
+    pixels: np.ndarray
+    things: tuple[Thing, ...]
+    styles: tuple[str, ...]
+
+    def where(self, held_out: bool) -> "Drawings":
+        """The rows of the things that are held out, or those that are not."""
+        keep = [i for i, thing in enumerate(self.things) if thing.held_out == held_out]
+        return Drawings(self.pixels[keep], tuple(self.things[i] for i in keep), tuple(self.styles[i] for i in keep))
+
+
+def fetch_packages(folder: Path) -> dict[str, Path]:
+    """Download and unpack the npm packages once; returns style → package folder.
+
+    Raises subprocess.CalledProcessError when npm cannot fetch one.
+    """
+    paths = {}
+    for style, spec in PACKAGES.items():
+        target = folder / style
+        if not (target / "package" / "package.json").exists():
+            target.mkdir(parents=True, exist_ok=True)
+            packed = subprocess.run(
+                ["npm", "pack", "--silent", spec], cwd=target, check=True, capture_output=True, text=True
+            )
+            subprocess.run(["tar", "xzf", packed.stdout.strip().splitlines()[-1]], cwd=target, check=True)
+        paths[style] = target / "package"
+    return paths
+
+
+def on_white(image: Image.Image, size: int = SIZE) -> np.ndarray:
+    """uint8 [size, size, 3]: the drawing resized (Lanczos, premultiplied) and composited on white."""
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, "white")
+    flat = Image.alpha_composite(white, rgba).convert("RGB")
+    return np.asarray(flat if flat.size == (size, size) else flat.resize((size, size), Image.Resampling.LANCZOS))
+
+
+def _candidates(hexcode: str) -> list[str]:
+    """File stems a package may use for a code point: some spell the variation selector out, some do not."""
+    parts = hexcode.split("-")
+    return [hexcode, f"{hexcode}-fe0f", "-".join([parts[0], "fe0f", *parts[1:]]), "-".join([*parts, "fe0f"])]
+
+
+def read_drawing(thing: Thing, style: str, package: Path, size: int = SIZE) -> np.ndarray | None:
+    """One drawing as uint8 [size, size, 3], or None where the style has no such drawing."""
+    for stem in _candidates(thing.hexcode):
+        if style == "openmoji":
+            path = package / "color" / "svg" / f"{stem.upper()}.svg"
+            if path.exists():
+                png = bytes(resvg_py.svg_to_bytes(svg_path=str(path), width=size, height=size))
+                return on_white(Image.open(io.BytesIO(png)), size)
+        else:
+            folder = {"noto": "img/google/64", "twemoji": "img/twitter/64", "fluent": "assets"}[style]
+            path = package / folder / f"{stem}.{'webp' if style == 'fluent' else 'png'}"
+            if path.exists():
+                return on_white(Image.open(path), size)
+    return None
+
+
+def load_drawings(packages: dict[str, Path], styles: tuple[str, ...]) -> Drawings:
+    """All drawings of all chosen things in the given styles, in a fixed order (style, then Unicode order)."""
+    things = load_things(packages["openmoji"])
+    rows = [
+        (pixels, thing, style)
+        for style in styles
+        for thing in things
+        if (pixels := read_drawing(thing, style, packages[style])) is not None
+    ]
+    return Drawings(np.stack([r[0] for r in rows]), tuple(r[1] for r in rows), tuple(r[2] for r in rows))

@@ -1,0 +1,32 @@
+"""What every stage's settings have in common, and the digest of those that change its output."""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class StageSettings(BaseModel):
+    """Frozen and closed: a misspelt setting is an error. Every field says its unit and why its default is what it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def output_settings(self) -> dict[str, Any]:
+        """Only what changes the stage's output; fields made with `working` (speed, politeness, memory) are left out."""
+        skip = {name for name, field in type(self).model_fields.items() if _is_working(field.json_schema_extra)}
+        return self.model_dump(mode="json", exclude=skip)
+
+
+def _is_working(extra: Any) -> bool:
+    return isinstance(extra, dict) and bool(extra.get("working"))
+
+
+def working(default: Any, **kwargs: Any) -> Any:
+    """A pydantic Field for how a stage works (batch size, connections) and not for what comes out of it."""
+    return Field(default, json_schema_extra={"working": True}, **kwargs)
+
+
+def digest(value: Any) -> str:
+    """sha256 of a value's canonical JSON (sorted keys, no spaces)."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
