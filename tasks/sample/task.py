@@ -1,0 +1,95 @@
+"""The sample stage as Prefect tasks: one run for each snapshot, nothing loaded when every picture is known."""
+
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from prefect import get_run_logger, task
+from prefect.context import TaskRunContext
+
+from tasks.caching import ContentKey
+from tasks.records import Sample, Snapshot
+from tasks.sample.settings import SampleSettings
+from tasks.store import Store
+
+if TYPE_CHECKING:
+    from tasks.sample.pipeline import Drawer
+
+VERSION = 1
+
+
+class WeightsKey(ContentKey):
+    """A snapshot is its epoch and its weights, not its losses; a picture does not depend on how the film is made."""
+
+    unused: tuple[str, ...] = ()
+
+    def __init__(self, stage: str, unused: tuple[str, ...]):
+        super().__init__(stage, VERSION, ignore=("base_model", "base_revision"))
+        object.__setattr__(self, "unused", unused)
+
+    def compute_key(
+        self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
+    ) -> str | None:
+        snapshot: Snapshot = inputs["snapshot"]
+        settings: SampleSettings = inputs["settings"]
+        used = settings.output_settings() | {"denoising_prompt": settings.filmed_prompt}
+        reduced = {
+            "snapshot": [snapshot.epoch, *[file and file.key for file in (snapshot.unet, snapshot.decoder)]],
+            "settings": {name: value for name, value in used.items() if name not in self.unused},
+        }
+        return super().compute_key(task_ctx, inputs | reduced, flow_parameters, **kwargs)
+
+
+def identify_base(base_model: str, revision: str | None = None) -> str:
+    """What tells two base models apart: a digest of a folder's files, or a hub's `id@revision`."""
+    from tasks.sample import pipeline
+
+    return pipeline.identify_base(base_model, revision)
+
+
+@task(name="sample", cache_policy=WeightsKey("sample", ("denoising_prompt", "denoising_every")))
+def sample_snapshot(
+    base_model: str,
+    base_identity: str,
+    snapshot: Snapshot,
+    settings: SampleSettings,
+    base_revision: str | None = None,
+) -> list[Sample]:
+    """Every prompt and seed drawn by one snapshot. `base_identity` says which base it is; the address may move."""
+    from tasks.sample.draw import draw_snapshot
+
+    began = time.monotonic()
+    drawer = _ready(base_model, base_identity, base_revision, snapshot)
+    samples = draw_snapshot(drawer.pipe, snapshot.epoch, settings, Store())
+    get_run_logger().info("epoch %d: %d pictures in %.0f s", snapshot.epoch, len(samples), time.monotonic() - began)
+    return list(samples)
+
+
+@task(name="sample-denoising", cache_policy=WeightsKey("sample-denoising", ("prompts",)))
+def sample_denoising(
+    base_model: str,
+    base_identity: str,
+    snapshot: Snapshot,
+    settings: SampleSettings,
+    base_revision: str | None = None,
+) -> list[str]:
+    """Keys of the pictures of one prompt on its way from noise, drawn by one snapshot."""
+    from tasks.sample.denoise import draw_denoising
+
+    drawer = _ready(base_model, base_identity, base_revision, snapshot)
+    return list(draw_denoising(drawer.pipe, settings, Store()))
+
+
+def _ready(base_model: str, base_identity: str, base_revision: str | None, snapshot: Snapshot) -> "Drawer":
+    from tasks.sample.pipeline import put_in
+
+    drawer = _loaded(base_identity, base_model, base_revision)
+    put_in(drawer, snapshot, Store())
+    return drawer
+
+
+@lru_cache(maxsize=1)
+def _loaded(base_identity: str, base_model: str, base_revision: str | None) -> "Drawer":
+    from tasks.sample.pipeline import best_device, load_base
+
+    return load_base(base_model, base_revision, *best_device())

@@ -1,0 +1,132 @@
+"""What a picture depends on (prompt, seed, weights) and what it doesn't (batch, time, earlier snapshots)."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+
+from tasks.records import Sample
+from tasks.sample.denoise import draw_denoising
+from tasks.sample.draw import draw_snapshot
+from tasks.sample.pipeline import Drawer, ModelError, identify_base, load_base, put_in
+from tasks.sample.settings import SampleSettings
+from tasks.store import Store
+from tests.sample.tiny import snapshot
+
+SETTINGS = SampleSettings(prompts=("a cat", "a red car"), seeds=(0, 7), num_inference_steps=4, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def drawer(base: str) -> Drawer:
+    return load_base(base, None, "cpu", torch.float32)
+
+
+def pixels(store: Store, key: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(store.read(key)))).astype(int)
+
+
+def keys(samples: tuple[Sample, ...]) -> list[str]:
+    return [sample.key for sample in samples]
+
+
+def other_weights(drawer: Drawer) -> dict[str, torch.Tensor]:
+    return {name: value * 1.5 for name, value in drawer.pipe.unet.state_dict().items()}
+
+
+def test_each_prompt_and_seed_gives_one_picture_of_the_models_size_and_the_same_bytes_again(drawer, store):
+    finished = []
+    samples = draw_snapshot(drawer.pipe, 2, SETTINGS, store, finished.append)
+    assert [(s.prompt, s.seed, s.epoch) for s in samples] == [
+        ("a cat", 0, 2),
+        ("a cat", 7, 2),
+        ("a red car", 0, 2),
+        ("a red car", 7, 2),
+    ]
+    assert len(set(keys(samples))) == 4
+    assert sum(finished) == 4
+    assert pixels(store, samples[0].key).shape == (32, 32, 3)
+    assert keys(draw_snapshot(drawer.pipe, 2, SETTINGS, store)) == keys(samples)
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "dpm++2m"])
+def test_a_picture_does_not_depend_on_what_else_is_in_its_batch(drawer, store, scheduler):
+    settings = SETTINGS.model_copy(update={"scheduler": scheduler})
+    together = draw_snapshot(drawer.pipe, 0, settings, store)
+    alone = draw_snapshot(drawer.pipe, 0, settings.model_copy(update={"batch_size": 1}), store)
+    last = draw_snapshot(drawer.pipe, 0, settings.model_copy(update={"prompts": ("a red car",), "seeds": (7,)}), store)
+    for one, other in zip([*together, together[-1]], [*alone, *last], strict=True):
+        assert np.abs(pixels(store, one.key) - pixels(store, other.key)).max() <= 1
+
+
+def test_without_guidance_the_negative_prompt_changes_nothing(drawer, store):
+    plain = SETTINGS.model_copy(update={"guidance_scale": 1.0})
+    steered = plain.model_copy(update={"negative_prompt": "a house"})
+    assert keys(draw_snapshot(drawer.pipe, 0, plain, store)) == keys(draw_snapshot(drawer.pipe, 0, steered, store))
+    guided = SETTINGS.model_copy(update={"negative_prompt": "a house"})
+    assert keys(draw_snapshot(drawer.pipe, 0, guided, store)) != keys(draw_snapshot(drawer.pipe, 0, SETTINGS, store))
+
+
+def test_size_can_be_set(drawer, store):
+    wide = SETTINGS.model_copy(update={"width": 48, "height": 16})
+    assert pixels(store, draw_snapshot(drawer.pipe, 0, wide, store)[0].key).shape == (16, 48, 3)
+
+
+def test_snapshots_swap_in_and_the_base_model_comes_back(base, store):
+    drawer = load_base(base, None, "cpu", torch.float32)
+    first = draw_snapshot(drawer.pipe, 0, SETTINGS, store)
+    decoder = {
+        name: value * 1.2
+        for name, value in drawer.pipe.vae.state_dict().items()
+        if name.startswith(("decoder.", "post_quant_conv."))
+    }
+    encoder = {name: value.clone() for name, value in drawer.pipe.vae.encoder.state_dict().items()}
+    put_in(drawer, snapshot(store, 2, unet=other_weights(drawer), decoder=decoder), store)
+    assert set(keys(draw_snapshot(drawer.pipe, 0, SETTINGS, store))).isdisjoint(keys(first))
+    assert all(torch.equal(encoder[name], value) for name, value in drawer.pipe.vae.encoder.state_dict().items())
+    put_in(drawer, snapshot(store, 0), store)
+    assert keys(draw_snapshot(drawer.pipe, 0, SETTINGS, store)) == keys(first)
+
+
+def test_the_denoising_film_goes_from_noise_to_the_very_picture(drawer, store):
+    settings = SETTINGS.model_copy(update={"num_inference_steps": 5, "denoising_every": 2, "denoising_prompt": "a cat"})
+    film = draw_denoising(drawer.pipe, settings, store)
+    assert len(film) == 4  # noise, steps 2 and 4, the last step
+    assert len(set(film)) == 4
+    picture = draw_snapshot(drawer.pipe, 0, settings, store)[0]
+    assert np.abs(pixels(store, film[-1]) - pixels(store, picture.key)).max() <= 1
+
+
+def test_weights_that_do_not_fit_or_are_broken_say_so(base, store):
+    drawer = load_base(base, None, "cpu", torch.float32)
+    broken = snapshot(store, 4, unet={name: value * float("nan") for name, value in other_weights(drawer).items()})
+    with pytest.raises(ModelError, match=r"the UNet of epoch 2 does not fit"):
+        put_in(drawer, snapshot(store, 2, unet={"stray": torch.zeros(1)}), store)
+    put_in(drawer, broken, store)
+    with pytest.raises(ModelError, match=r'"a cat", seed 0, epoch 4 isn\'t finite'):
+        draw_snapshot(drawer.pipe, 4, SETTINGS, store)
+
+
+def test_a_base_model_that_cannot_be_loaded_is_named_in_one_line(tmp_path):
+    with pytest.raises(ModelError, match="can't be loaded") as caught:
+        load_base(str(tmp_path / "nowhere"), None, "cpu", torch.float32)
+    assert "nowhere" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_base_model_is_its_files_not_its_address(base, tmp_path):
+    import shutil
+
+    shutil.copytree(base, tmp_path / "moved")
+    assert identify_base(str(tmp_path / "moved")) == identify_base(base)
+    (tmp_path / "moved" / "unet" / "config.json").write_text("{}")
+    assert identify_base(str(tmp_path / "moved")) != identify_base(base)
+    assert identify_base("someone/model", "abc") == "someone/model@abc"
+
+
+@pytest.mark.parametrize("wrong", [{"prompts": ()}, {"prompts": ("a", "a")}, {"prompts": (" ",)}, {"seeds": (1, 1)}])
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        SampleSettings(**wrong)
