@@ -48,6 +48,8 @@ def canonical(value: Any) -> Any:
     """The JSON-able content of a task argument."""
     if isinstance(value, StageSettings):
         return value.output_settings()
+    if callable(content := getattr(value, "content", None)):  # a record whose identity is less than all its fields
+        return canonical(content())
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, dict):

@@ -163,7 +163,9 @@ def _add_properties(wiki: SampleWiki, base: str, params: Params, pages: list[dic
             unfinished |= _list_property(params, pages, prop)
     if unfinished:
         complete = [p for p in asked if p not in LISTS or f"{LISTS[p][0]}continue" not in unfinished]
-        unfinished["continue"] = "||" + "|".join(complete)
+        # The next request is for the same pages, so the generator's own continuation is repeated.
+        current = {name: params[name] for name in ("gaicontinue", "gcmcontinue") if name in params}
+        unfinished |= current | {"continue": f"{'|'.join(current)}||{'|'.join(complete)}"}
     return unfinished
 
 
