@@ -1,0 +1,57 @@
+"""What a user can set about the films and the gallery."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from tasks.settings import StageSettings
+
+
+class AnimateSettings(StageSettings):
+    """How the pictures of a training become films."""
+
+    frame_ms: int = Field(
+        default=400,
+        title="Frame (ms)",
+        description="How long each epoch is shown. 400 leaves time to look at four pictures. GIF counts in 10 ms.",
+        ge=20,
+        le=10_000,
+        multiple_of=10,
+    )
+    hold_last_ms: int = Field(
+        default=2000,
+        title="Last frame (ms)",
+        description="How long the result is held before the film starts again; the base model is held half as long.",
+        ge=20,
+        le=60_000,
+        multiple_of=10,
+    )
+    tile: int = Field(
+        default=256,
+        title="Picture in a film (px)",
+        description="Width of one picture. Smaller pictures are enlarged by the whole factor that comes nearest below, "
+        "larger ones reduced: four of 256 px fill a page and a GIF of 16 epochs stays near 1 MB.",
+        ge=32,
+        le=1024,
+    )
+    sheet_tile: int = Field(
+        default=128,
+        title="Picture on a contact sheet (px)",
+        description="Half of a film's, because the sheet shows every epoch at once.",
+        ge=32,
+        le=1024,
+    )
+    columns: int = Field(
+        default=4,
+        title="Pictures side by side",
+        description="How many seeds share a row of a film before the next row begins.",
+        ge=1,
+        le=16,
+    )
+    formats: tuple[Literal["gif", "webp"], ...] = Field(
+        default=("gif", "webp"),
+        title="Formats",
+        description="GIF opens everywhere; WebP is about a third of its size with truer colours. The gallery shows "
+        "WebP where there is one.",
+        min_length=1,
+    )

@@ -1,0 +1,134 @@
+"""Films as a viewer sees them: order, labels, timing, size; and the same bytes again."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from tasks.animate.drift import AnimateError, drift_frames
+from tasks.animate.encode import film
+from tasks.animate.films import denoising_film, drift_film
+from tasks.animate.labels import PAPER, file_name, write
+from tasks.animate.layout import fit
+from tasks.animate.settings import AnimateSettings
+from tasks.records import Animation
+from tasks.store import Store
+
+SETTINGS = AnimateSettings(tile=64, sheet_tile=32, frame_ms=300, hold_last_ms=2000)
+
+
+def opened(animation: Animation, ending: str, store: Store) -> Image.Image:
+    file = next(file for file in animation.files if file.path.endswith(ending))
+    data = store.read(file.key)
+    assert len(data) == file.bytes
+    return Image.open(io.BytesIO(data))
+
+
+def shown(image: Image.Image) -> list[tuple[np.ndarray, int]]:
+    """Each frame's pixels and its milliseconds."""
+    frames = []
+    for i in range(getattr(image, "n_frames", 1)):
+        image.seek(i)
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+        frames.append((pixels, int(image.info["duration"])))
+    return frames
+
+
+def has_colour(pixels: np.ndarray, colour: tuple[int, int, int]) -> bool:
+    return bool((np.abs(pixels - np.array(colour)).max(axis=2) <= 6).mean() > 0.01)
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp"])
+def test_a_drift_film_shows_the_base_model_first_then_every_epoch_with_all_seeds(store, draw, ending):
+    samples = [draw("a cat", seed, epoch) for epoch in (4, 0, 2) for seed in (0, 1)]
+    image = opened(drift_film("a cat", samples, SETTINGS, store), ending, store)
+    frames = shown(image)
+    assert [ms for _, ms in frames] == [1000, 300, 2000]
+    assert image.info["loop"] == 0  # for ever
+    for (pixels, _), epoch in zip(frames, (0, 2, 4), strict=True):
+        assert has_colour(pixels, (20 * epoch, 0, 90))
+        assert has_colour(pixels, (20 * epoch, 60, 90))
+
+
+def test_every_epoch_is_labelled_on_its_frame(store, draw):
+    """The same pictures at two epochs still make two frames, because what is written on them differs."""
+    one, other = draw("a cat", 0, 0), draw("a cat", 0, 0).model_copy(update={"epoch": 2})
+    first, second = (np.asarray(f).astype(int) for f in drift_frames("a cat", [one, other], SETTINGS, store))
+    differs = np.argwhere(np.abs(first - second).max(axis=2) > 40)
+    assert len(differs) > 20
+    assert differs[:, 0].max() < 40  # above the pictures only
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+def test_equal_neighbours_become_one_frame_and_the_film_keeps_its_length(kind):
+    red, blue = Image.new("RGB", (40, 40), "red"), Image.new("RGB", (40, 40), "blue")
+    frames = shown(
+        Image.open(io.BytesIO(film([red, red.copy(), blue, blue.copy(), red], [100, 200, 50, 50, 600], kind)))
+    )
+    assert [ms for _, ms in frames] == [300, 100, 600]
+    assert has_colour(frames[1][0], (0, 0, 255)) or has_colour(frames[1][0], (0, 0, 254))
+
+
+def test_the_same_pictures_give_the_same_bytes(store, draw):
+    samples = [draw("a cat", seed, epoch) for epoch in (0, 2) for seed in (0, 1)]
+    assert drift_film("a cat", samples, SETTINGS, store) == drift_film(
+        "a cat", sorted(samples, key=lambda s: -s.epoch), SETTINGS, store
+    )
+
+
+def test_the_sheet_shows_every_epoch_and_seed(store, draw):
+    samples = [draw("a cat", seed, epoch) for epoch in (0, 2, 4) for seed in (0, 1, 2)]
+    pixels = np.asarray(opened(drift_film("a cat", samples, SETTINGS, store), "png", store)).astype(int)
+    for epoch in (0, 2, 4):
+        for seed in (0, 1, 2):
+            assert (np.abs(pixels - np.array((20 * epoch, 60 * seed, 90))).max(axis=2) == 0).sum() == 32 * 32
+
+
+def test_a_film_with_a_hole_says_which_picture_is_missing(store, draw):
+    samples = [draw("a cat", 0, 0), draw("a cat", 1, 0), draw("a cat", 0, 2)]
+    with pytest.raises(AnimateError, match='"a cat" has no picture for epoch 2, seed 1'):
+        drift_film("a cat", samples, SETTINGS, store)
+    with pytest.raises(AnimateError, match='no picture of "a dog"'):
+        drift_film("a dog", samples, SETTINGS, store)
+    with pytest.raises(AnimateError, match='no denoising picture of "a cat"'):
+        denoising_film("a cat", [], SETTINGS, store)
+
+
+def test_the_denoising_film_holds_its_last_picture_and_has_a_still(store, draw):
+    keys = [draw("a cat", 0, epoch).key for epoch in range(6)]
+    animation = denoising_film("a cat", keys, SETTINGS, store)
+    frames = shown(opened(animation, "webp", store))
+    assert [ms for _, ms in frames] == [1000, 150, 150, 150, 150, 2000]
+    assert has_colour(frames[0][0], (0, 0, 90))
+    assert has_colour(frames[-1][0], (100, 0, 90))
+    assert opened(animation, "png", store).width > 6 * 32
+    assert [file.path for file in animation.files] == [
+        "denoising/a-cat.gif",
+        "denoising/a-cat.webp",
+        "denoising/a-cat.png",
+    ]
+
+
+@pytest.mark.parametrize(("size", "tile", "width"), [(64, 256, 256), (64, 200, 192), (512, 256, 256), (48, 32, 32)])
+def test_pictures_are_enlarged_by_whole_factors_and_reduced_to_fit(size, tile, width):
+    assert fit(Image.new("RGB", (size, size)), tile).size == (width, width)
+
+
+def test_a_prompt_too_long_for_the_frame_is_cut_inside_it():
+    frame = Image.new("RGB", (200, 40), PAPER)
+    write(frame, (10, 30), "a very long prompt " * 20, (16, "black"), 180)
+    pixels = np.asarray(frame.convert("L"))
+    assert (pixels[:, 10:190] < 100).any()
+    assert not (pixels[:, 192:] < 200).any()
+
+
+def test_prompts_that_share_their_words_do_not_share_a_file():
+    assert file_name("a cat") == "a-cat"
+    assert len({file_name(prompt) for prompt in ("a cat", "a cat!", "A cat", "猫", "犬")}) == 5
+
+
+def test_a_time_gif_cannot_keep_is_refused():
+    with pytest.raises(ValidationError):
+        AnimateSettings(frame_ms=125)
