@@ -1,0 +1,73 @@
+"""The dataset on disk, in both forms, as `datasets` itself reads it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tasks.dataset.folder import export_imagefolder, materialise
+from tasks.dataset.records import DatasetError
+from tests.dataset.rows import Builder
+
+
+@pytest.fixture(autouse=True)
+def own_datasets_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_load_dataset_reads_the_parquet_folder(builder: Builder, tmp_path):
+    from datasets import load_dataset
+
+    materialise(builder.build(builder.rows(*range(20))), tmp_path / "out", builder.store)
+    loaded = load_dataset(str(tmp_path / "out"), split="train")  # checks the card's row count
+    assert len(loaded) == 20
+    assert loaded[0]["image"].size == (64, 48)
+    assert sorted(loaded["text"])[0] == "a drawing of number 0"
+    assert list(loaded["sha1"]) == sorted(loaded["sha1"])
+
+
+def test_load_dataset_reads_the_imagefolder(builder: Builder, tmp_path):
+    from datasets import load_dataset
+
+    export_imagefolder(builder.build(builder.rows(*range(5))), tmp_path / "out", builder.store)
+    loaded = load_dataset(str(tmp_path / "out"), split="train")
+    assert loaded[0]["image"].size == (64, 48)
+    assert sorted(loaded["text"]) == [f"a drawing of number {n}" for n in range(5)]
+    assert set(loaded["license"]) == {"CC0", "CC BY-SA 4.0"}
+
+
+def test_an_older_dataset_is_replaced_whole(builder: Builder, tmp_path):
+    folder, fresh = tmp_path / "out", tmp_path / "fresh"
+    materialise(builder.build(builder.rows(*range(40))), folder, builder.store)
+    newer = builder.build(builder.rows(*range(20, 45)))
+    materialise(newer, folder, builder.store)
+    materialise(newer, fresh, builder.store)
+    assert content(folder) == content(fresh)
+    assert set(content(folder)) == {file.path for file in newer.files}
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_somebody_elses_folder_is_left_alone(builder: Builder, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("years of work")
+    with pytest.raises(DatasetError, match=r"holds thesis\.tex.*choose an empty folder"):
+        materialise(builder.build(builder.rows(1)), tmp_path / "out", builder.store)
+    assert content(tmp_path / "out") == {"thesis.tex": b"years of work"}
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+def test_unwritable_place(builder: Builder, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(DatasetError, match="can't be written"):
+        materialise(builder.build(builder.rows(1)), tmp_path / "closed" / "out", builder.store)
+
+
+def test_a_file_in_the_way(builder: Builder, tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(DatasetError):
+            materialise(builder.build(builder.rows(1)), folder, builder.store)
