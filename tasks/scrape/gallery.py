@@ -6,19 +6,25 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 # Boxes of <gallery> and category pages (MediaWiki), and of Fandom's own galleries. Logos and buttons are outside them.
 BOXES = "li.gallerybox, div.wikia-gallery-item"
+# Links to the page of the file itself; a caption may hold others.
+FILE_LINKS = "a.image, a.mw-file-description, a.galleryfilename"
 
 
 def file_names(html: str) -> list[str]:
     """Names as in titles, without "File:", in page order, each once."""
-    boxes = LexborHTMLParser(html).css(BOXES)
-    names = [name for box in boxes for image in box.css("img") if (name := _name_of(image))]
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(name for box in LexborHTMLParser(html).css(BOXES) if (name := _name_in_box(box))))
 
 
-def _name_of(image: LexborNode) -> str | None:
-    # Lazy loading puts a placeholder into src and the address into data-src.
-    address = image.attributes.get("data-src") or image.attributes.get("src") or ""
-    return None if address.startswith("data:") else name_in_address(address)
+def _name_in_box(box: LexborNode) -> str | None:
+    for image in box.css("img"):
+        # Lazy loading puts a placeholder into src and the address into data-src.
+        address = image.attributes.get("data-src") or image.attributes.get("src") or ""
+        if not address.startswith("data:") and (name := name_in_address(address)):
+            return name
+    for link in box.css(FILE_LINKS):  # a file without a thumbnail
+        page = unquote(urlsplit(link.attributes.get("href") or "").path).rpartition("/")[2]
+        return page.partition(":")[2].replace("_", " ") or None
+    return None
 
 
 def name_in_address(address: str) -> str | None:

@@ -1,0 +1,1 @@
+"""A real MediaWiki on loopback for tests."""
