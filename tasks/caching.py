@@ -87,14 +87,17 @@ class Outcome(Generic[T]):
 
 
 def call(
-    task: Task[Any, T], *args: Any, keys_of: Callable[[T], Sequence[str]] = lambda _: (), **kwargs: Any
-) -> Outcome[T]:
+    task: Task[Any, Any], *args: Any, keys_of: Callable[[Any], Sequence[str]] = lambda _: (), **kwargs: Any
+) -> Outcome[Any]:
     """Call a sync cached task. A hit whose store keys are gone (Prefect does not look) is computed again."""
-    state = task(*args, return_state=True, **kwargs)
-    outcome = _outcome(state)
+
+    def once(task: Task[Any, Any]) -> Outcome[Any]:
+        state: Any = task(*args, return_state=True, **kwargs)
+        return Outcome(state.result(raise_on_failure=True, _sync=True), cached=state.name == "Cached")
+
+    outcome = once(task)
     if outcome.cached and _gone(keys_of(outcome.result)):
-        state = task.with_options(refresh_cache=True)(*args, return_state=True, **kwargs)
-        outcome = _outcome(state)
+        outcome = once(task.with_options(refresh_cache=True))
     return outcome
 
 
@@ -102,19 +105,15 @@ async def call_async(
     task: Task[Any, Any], *args: Any, keys_of: Callable[[Any], Sequence[str]] = lambda _: (), **kwargs: Any
 ) -> Outcome[Any]:
     """`call` for an async task."""
-    state = await task(*args, return_state=True, **kwargs)
-    outcome = _outcome(state)
+
+    async def once(task: Task[Any, Any]) -> Outcome[Any]:
+        state: Any = await task(*args, return_state=True, **kwargs)
+        return Outcome(await state.aresult(raise_on_failure=True), cached=state.name == "Cached")
+
+    outcome = await once(task)
     if outcome.cached and _gone(keys_of(outcome.result)):
-        state = await task.with_options(refresh_cache=True)(*args, return_state=True, **kwargs)
-        outcome = _outcome(state)
+        outcome = await once(task.with_options(refresh_cache=True))
     return outcome
-
-
-def _outcome(state: Any) -> Outcome[Any]:
-    from prefect.states import get_state_result
-
-    result = get_state_result(state, raise_on_failure=True)
-    return Outcome(result, cached=state.name == "Cached")
 
 
 def _gone(keys: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class StageSettings(BaseModel):
-    """Frozen and closed: a misspelt setting is an error. Every field says its unit and why its default is what it is."""
+    """Frozen and closed: a misspelt setting is an error. Every field says its unit and the reason for its default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

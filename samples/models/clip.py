@@ -12,7 +12,7 @@ from transformers import (
     CLIPModel,
     CLIPProcessor,
     CLIPTextConfig,
-    CLIPTextModelWithProjection,
+    CLIPTextModel,
     CLIPTokenizer,
     CLIPVisionConfig,
 )
@@ -139,7 +139,7 @@ def train(drawings: Drawings, things: list[Thing], work: Path, target: Path, bas
 
 
 def save(clip: CLIPModel, tokenizer: CLIPTokenizer, target: Path, base: Path) -> None:
-    """fp16 safetensors: CLIP with its processor in `target`; text encoder and tokenizer in the base pipeline's folders."""
+    """fp16 safetensors: CLIP with its processor in `target`, text encoder and tokenizer in the pipeline folder `base`."""
     clip = clip.half()
     clip.save_pretrained(target)
     processor = CLIPImageProcessorPil(
@@ -147,12 +147,7 @@ def save(clip: CLIPModel, tokenizer: CLIPTokenizer, target: Path, base: Path) ->
     )
     CLIPProcessor(processor, tokenizer).save_pretrained(target)
     tokenizer.save_pretrained(base / "tokenizer")
-    from transformers import CLIPTextModel
-
-    text = CLIPTextModel(clip.config.text_config)
-    half = CLIPTextModelWithProjection.from_pretrained(target)
-    text.load_state_dict({k: v for k, v in half.state_dict().items() if k in text.state_dict()})
-    text.half().save_pretrained(base / "text_encoder")
+    CLIPTextModel.from_pretrained(target).half().save_pretrained(base / "text_encoder")
 
 
 @torch.no_grad()

@@ -11,7 +11,40 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Unicode sub-groups taken whole (less EXCLUDED below).
-SUBGROUPS = ["face-smiling", "face-affection", "face-tongue", "face-hand", "face-neutral-skeptical", "face-sleepy", "face-unwell", "face-hat", "face-glasses", "face-concerned", "face-negative", "face-costume", "cat-face", "monkey-face", "person-role", "person-fantasy", "person-sport", "person", "animal-mammal", "animal-bird", "animal-amphibian", "animal-reptile", "animal-marine", "animal-bug", "plant-flower", "plant-other", "food-fruit", "food-vegetable", "food-prepared", "food-asian", "food-sweet", "drink"]
+SUBGROUPS = [
+    "face-smiling",
+    "face-affection",
+    "face-tongue",
+    "face-hand",
+    "face-neutral-skeptical",
+    "face-sleepy",
+    "face-unwell",
+    "face-hat",
+    "face-glasses",
+    "face-concerned",
+    "face-negative",
+    "face-costume",
+    "cat-face",
+    "monkey-face",
+    "person-role",
+    "person-fantasy",
+    "person-sport",
+    "person",
+    "animal-mammal",
+    "animal-bird",
+    "animal-amphibian",
+    "animal-reptile",
+    "animal-marine",
+    "animal-bug",
+    "plant-flower",
+    "plant-other",
+    "food-fruit",
+    "food-vegetable",
+    "food-prepared",
+    "food-asian",
+    "food-sweet",
+    "drink",
+]
 
 # Single things from the other sub-groups: large, simple, unmistakable shapes.
 EXTRAS = {

@@ -1,0 +1,27 @@
+"""Fine-tune: a dataset becomes snapshots of a model that draws ever more like it."""
+
+from prefect import flow
+
+from flows.report import Finetuned, stage
+from flows.settings import Settings, located
+from tasks.caching import call
+from tasks.finetune import task as finetuning
+from tasks.records import DatasetRef
+
+
+@flow(name="finetune", flow_run_name="finetune {settings.profile}", persist_result=True)
+def finetune(dataset: DatasetRef | str, settings: Settings) -> Finetuned:
+    """Train the UNet, then the VAE decoder; a training that was killed goes on where it was.
+
+    `dataset` is what collect handed on, a folder, or `owner/name@revision` of any dataset of image + text on the hub.
+    """
+    from tasks.finetune.base import identity
+
+    settings = located(settings)
+    with stage("finetune") as ledger:
+        base = identity(settings.finetune.base_model, settings.finetune.revision)
+        outcome = call(finetuning.finetune, dataset, settings.finetune, base, keys_of=finetuning.stored_keys)
+        training = ledger.note(outcome)
+        ledger.items_in = training.images_trained + training.images_held_out
+        ledger.items_out = len(training.snapshots)
+    return Finetuned(training=training, stages=(ledger.report(),))

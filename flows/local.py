@@ -1,0 +1,65 @@
+"""Running flows in this process, with an embedded Prefect server unless one is named."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from flows.settings import Settings
+
+PARTS = ("collect", "finetune", "showcase")
+
+
+def prepare_prefect() -> None:
+    """Environment of the embedded server; to be called before Prefect is imported. What is already set stays."""
+    home = Path(os.environ.get("WIKISTYLE_HOME", ".wikistyle")).resolve()
+    defaults = {
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_LOCAL_STORAGE_PATH": str(home / "results"),
+        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "true",
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",
+        "DO_NOT_TRACK": "1",
+        "WIKISTYLE_STORE": str(home / "store"),
+        "WIKISTYLE_TRAINING": str(home / "training"),
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def run_here(settings: Settings, only: str | None, run_dir: str) -> Path:
+    """Run the story or one part; returns the run's folder. Errors are raised as the stages raise them."""
+    prepare_prefect()
+    from flows.checks import check
+
+    check(settings, (only,) if only else PARTS)
+    if only is None:
+        from flows.wikistyle import wikistyle
+
+        return Path(asyncio.run(wikistyle(settings, run_dir)))
+    return Path(_run_part(settings, only, run_dir))
+
+
+def _run_part(settings: Settings, only: str, run_dir: str) -> str:
+    from flows import parts
+    from flows.collect import collect
+    from flows.finetune import finetune
+    from flows.report import Collected, Finetuned
+    from flows.showcase import showcase
+    from flows.wikistyle import write
+
+    if only == "collect":
+        collected = asyncio.run(collect(settings))
+        parts.keep(settings.profile, only, collected)
+        return write(settings, run_dir, collected, None, None)
+    collected = parts.recall(settings.profile, "collect", Collected)
+    if only == "finetune":
+        finetuned = finetune(collected.dataset, settings)
+        parts.keep(settings.profile, only, finetuned)
+        return write(settings, run_dir, None, finetuned, None)
+    finetuned = parts.recall(settings.profile, "finetune", Finetuned)
+    shown = showcase(finetuned.training, settings)
+    parts.keep(settings.profile, only, shown)
+    return write(settings, run_dir, None, finetuned, shown)

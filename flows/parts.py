@@ -1,0 +1,34 @@
+"""What the parts of the story last handed on, kept per profile, so that a later part can be run alone."""
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from tasks.store import write_atomically
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class MissingPart(RuntimeError):
+    """A part was asked for whose forerunner has not run."""
+
+
+def _path(profile: str, part: str) -> Path:
+    return Path(os.environ.get("WIKISTYLE_HOME", ".wikistyle")) / "parts" / profile / f"{part}.json"
+
+
+def keep(profile: str, part: str, record: BaseModel) -> None:
+    """Remember what a part handed on."""
+    write_atomically(_path(profile, part), record.model_dump_json().encode())
+
+
+def recall(profile: str, part: str, kind: type[T]) -> T:
+    """What a part last handed on. Raises MissingPart with the command that runs it."""
+    path = _path(profile, part)
+    if not path.exists():
+        raise MissingPart(
+            f"nothing is kept of {part} for profile {profile}; run `wikistyle run --profile {profile} --only {part}` first"
+        )
+    return kind.model_validate_json(path.read_bytes())

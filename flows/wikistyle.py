@@ -1,0 +1,60 @@
+"""The whole story: a wiki goes in; a model that draws like it, and pictures of it learning to, come out."""
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows import parts
+from flows.checks import check
+from flows.collect import collect
+from flows.finetune import finetune
+from flows.report import Collected, Finetuned, Shown
+from flows.run_folder import write_run
+from flows.settings import Settings, located
+from flows.showcase import showcase
+from tasks.store import Store
+
+
+@flow(name="wikistyle", flow_run_name="wikistyle {settings.profile}", persist_result=True)
+async def wikistyle(settings: Settings, run_dir: str = "") -> str:
+    """Collect, fine-tune, showcase; returns the run's folder. Settings are checked before any stage starts."""
+    check(settings)
+    collected = await collect(settings)
+    parts.keep(settings.profile, "collect", collected)
+    finetuned, shown = _train_and_show(settings, collected)
+    return write(settings, run_dir, collected, finetuned, shown)
+
+
+def _train_and_show(settings: Settings, collected: Collected) -> tuple[Finetuned, Shown]:
+    """Both GPU parts: here, or as child runs on the GPU pool."""
+    if settings.training_on == "gpu-pool":
+        from tasks.remote import run_child
+
+        values = settings.model_dump(mode="json")
+        dataset = collected.dataset.model_dump(mode="json")
+        trained = run_child("finetune", settings.profile, {"dataset": dataset, "settings": values}, Finetuned)
+        parts.keep(settings.profile, "finetune", trained)
+        training = trained.training.model_dump(mode="json")
+        shown = run_child("showcase", settings.profile, {"training": training, "settings": values}, Shown)
+    else:
+        trained = finetune(collected.dataset, settings)
+        parts.keep(settings.profile, "finetune", trained)
+        shown = showcase(trained.training, settings)
+    parts.keep(settings.profile, "showcase", shown)
+    return trained, shown
+
+
+def write(
+    settings: Settings, run_dir: str, collected: Collected | None, finetuned: Finetuned | None, shown: Shown | None
+) -> str:
+    """The run's folder: `run_dir`, or `runs/<date>-<profile>`."""
+    folder = Path(run_dir) if run_dir else new_folder(settings.profile)
+    write_run(folder, located(settings), collected, finetuned, shown, Store())
+    return str(folder)
+
+
+def new_folder(profile: str) -> Path:
+    """`runs/<UTC date and time>-<profile>`."""
+    from datetime import UTC, datetime
+
+    return Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{profile}"

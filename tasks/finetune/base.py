@@ -1,0 +1,50 @@
+"""Loading the base model's parts, and the identity of their weights."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from tasks.finetune.errors import ModelError
+from tasks.store import sha256_of
+
+
+def load_part(kind: str, base_model: str, revision: str | None) -> object:
+    """The `unet`, `vae`, `text_encoder`, `tokenizer` or `scheduler` of a pipeline, weights in fp32, from safetensors.
+
+    Raises ModelError, in one line, when it cannot be loaded.
+    """
+    loaders = {
+        "unet": UNet2DConditionModel,
+        "vae": AutoencoderKL,
+        "text_encoder": CLIPTextModel,
+        "tokenizer": CLIPTokenizer,
+        "scheduler": DDPMScheduler,
+    }
+    weights = {"use_safetensors": True} if kind in ("unet", "vae", "text_encoder") else {}
+    try:
+        part = loaders[kind].from_pretrained(base_model, subfolder=kind, revision=revision, **weights)
+    except Exception as error:
+        raise ModelError(
+            f"base model {base_model} can't be loaded: its {kind} ({type(error).__name__}: {str(error).splitlines()[0]}); "
+            "check the id and revision, connect to the hub, or give a local folder"
+        ) from error
+    return part.float() if isinstance(part, torch.nn.Module) else part
+
+
+def identity(base_model: str, revision: str | None) -> str:
+    """What the base model is, for cache keys: id@revision of the hub, or the hash of a local folder's weights."""
+    folder = Path(base_model)
+    if not folder.is_dir():
+        return f"{base_model}@{revision or 'main'}"
+    return _folder_hash(str(folder.resolve()))
+
+
+@lru_cache
+def _folder_hash(folder: str) -> str:
+    files = sorted(p for p in Path(folder).rglob("*") if p.suffix in (".safetensors", ".json", ".txt"))
+    lines = [f"{p.relative_to(folder)} {sha256_of(p)}" for p in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

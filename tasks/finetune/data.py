@@ -1,0 +1,118 @@
+"""Reading any dataset of image + text, and its fixed split into trained and held-out pictures."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+
+from tasks.finetune.errors import DatasetError
+from tasks.records import DatasetRef
+from tasks.store import Store
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture: `id` is the sha256 of its encoded bytes; `text` its caption."""
+
+    id: str
+    image: bytes
+    text: str
+
+
+def read_rows(dataset: DatasetRef | str, store: Store) -> list[Row]:
+    """The rows of a dataset in the store, of a local folder, or of `owner/name@revision` on the hub, sorted by id.
+
+    Raises DatasetError when it is empty or lacks the columns `image` and `text`.
+    """
+    rows = _from_store(dataset, store) if isinstance(dataset, DatasetRef) else _from_library(dataset)
+    if not rows:
+        raise DatasetError(f"dataset {_name(dataset)} has no rows; collect images before fine-tuning")
+    return sorted({row.id: row for row in rows}.values(), key=lambda row: row.id)
+
+
+def _name(dataset: DatasetRef | str) -> str:
+    return dataset if isinstance(dataset, str) else dataset.repo_id or dataset.fingerprint[:12]
+
+
+def _from_store(dataset: DatasetRef, store: Store) -> list[Row]:
+    rows = []
+    for file in dataset.files:
+        if not file.path.endswith(".parquet"):
+            continue
+        table = pq.read_table(store.path(file.key))
+        _check_columns(table.column_names, _name(dataset))
+        for image, text in zip(table["image"].to_pylist(), table["text"].to_pylist(), strict=True):
+            rows.append(_row(image["bytes"], text))
+    return rows
+
+
+def _from_library(name: str) -> list[Row]:
+    import datasets
+
+    path, _, revision = name.partition("@")
+    try:
+        loaded = datasets.load_dataset(path, revision=revision or None, split="train")
+    except Exception as error:
+        raise DatasetError(
+            f"dataset {name} can't be loaded ({type(error).__name__}: {str(error).splitlines()[0]}); "
+            "give a folder, or owner/name@revision with the hub in reach"
+        ) from error
+    _check_columns(loaded.column_names, name)
+    loaded = loaded.cast_column("image", datasets.Image(decode=False))
+    return [_row(r["image"]["bytes"] or Path(r["image"]["path"]).read_bytes(), r["text"]) for r in loaded]
+
+
+def _check_columns(found: list[str], name: str) -> None:
+    missing = {"image", "text"} - set(found)
+    if missing:
+        raise DatasetError(
+            f"dataset {name} has no column {' or '.join(sorted(missing))} (it has {', '.join(found)}); "
+            "rename its picture column to image and its caption column to text"
+        )
+
+
+def _row(image: bytes, text: str) -> Row:
+    return Row(hashlib.sha256(image).hexdigest(), image, text or "")
+
+
+def split(rows: list[Row], held_out: float) -> tuple[list[Row], list[Row]]:
+    """(trained, held out), decided by each picture's own hash: the same picture is always on the same side.
+
+    At least one picture is trained; with `held_out` 0 none is held out.
+    """
+    border = int(held_out * 2**32)
+    kept_apart = [row for row in rows if int(row.id[:8], 16) < border]
+    trained = [row for row in rows if int(row.id[:8], 16) >= border]
+    return (trained, kept_apart) if trained else (rows, [])
+
+
+def decode(row: Row, resolution: int) -> np.ndarray:
+    """uint8 [resolution, resolution, 3]: shorter side scaled (Lanczos) to the resolution, centre cropped.
+
+    Raises DatasetError when the bytes are not a picture.
+    """
+    try:
+        image = Image.open(io.BytesIO(row.image)).convert("RGB")
+    except Exception as error:
+        raise DatasetError(
+            f"picture {row.id[:12]} ({row.text!r}) no longer decodes ({error}); remove the row or collect again"
+        ) from error
+    scale = resolution / min(image.size)
+    if scale != 1:
+        image = image.resize(
+            (max(resolution, round(image.width * scale)), max(resolution, round(image.height * scale))),
+            Image.Resampling.LANCZOS,
+        )
+    left, top = (image.width - resolution) // 2, (image.height - resolution) // 2
+    return np.asarray(image.crop((left, top, left + resolution, top + resolution)))
+
+
+def pixels(rows: list[Row], resolution: int) -> torch.Tensor:
+    """float32 [N, 3, resolution, resolution] in [-1, 1]."""
+    stacked = np.stack([decode(row, resolution) for row in rows])
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -1,0 +1,118 @@
+"""The VAE decoder's own stage: pixel loss on frozen latents. The encoder and `quant_conv` stay as they are.
+
+The diffusion loss gives a decoder no gradient, so this is never summed with it. Cached latents and every other
+model made for the base VAE stay valid.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from diffusers import AutoencoderKL
+
+from tasks.finetune.data import Row, pixels
+from tasks.finetune.errors import Interrupted, LossError
+from tasks.finetune.latents import LatentCache
+from tasks.finetune.loop import Step
+from tasks.finetune.loss import cosine, order
+from tasks.finetune.settings import FinetuneSettings
+from tasks.finetune.state import load_state, save_state
+from tasks.randomness import generator_for
+
+# (which of the marks, decoder weights by name, held-out PSNR) → JSON kept in the state
+SaveDecoder = Callable[[int, dict[str, torch.Tensor], float | None], dict[str, Any]]
+
+
+def decoder_parameters(vae: AutoencoderKL) -> dict[str, torch.nn.Parameter]:
+    """The trained part: `decoder.*` and `post_quant_conv.*`."""
+    return {n: p for n, p in vae.named_parameters() if n.startswith(("decoder.", "post_quant_conv."))}
+
+
+@torch.no_grad()
+def psnr(vae: AutoencoderKL, latents: LatentCache, rows: list[Row], resolution: int, device: torch.device) -> float:
+    """Mean PSNR in dB (pixels in [0, 1]) of decoding the mean latents of these pictures."""
+    values = []
+    for start in range(0, len(rows), 16):
+        target = pixels(rows[start : start + 16], resolution).to(device)
+        z = latents.mean[start : start + 16].to(device) / vae.config.scaling_factor
+        decoded = vae.decode(z).sample.float().clamp(-1, 1)
+        mse = ((decoded - target) / 2).square().mean(dim=(1, 2, 3)).clamp_min(1e-10)
+        values.append(-10 * mse.log10())
+    return torch.cat(values).mean().item()
+
+
+def train_decoder(
+    vae: AutoencoderKL,
+    latents: LatentCache,
+    rows: list[Row],
+    held_out: tuple[LatentCache, list[Row]] | None,
+    marks: int,
+    settings: FinetuneSettings,
+    state_path: Path,
+    accelerator: Accelerator,
+    save_decoder: SaveDecoder,
+    report: Callable[[Step], None],
+    stopping: Callable[[], bool],
+) -> dict[str, Any]:
+    """Train the decoder with L1 on pixels; snapshots at `marks` evenly spaced steps, and one (mark 0) before the first.
+
+    Returns the progress with `snapshots` as `save_decoder` gave them. Same errors as `train_unet`.
+    """
+    device = accelerator.device
+    vae.requires_grad_(False).to(device)
+    named = decoder_parameters(vae)
+    for p in named.values():
+        p.requires_grad_(True)
+    optimizer = torch.optim.AdamW(named.values(), lr=settings.decoder_learning_rate, weight_decay=0.0, fused=True)
+    progress = load_state(state_path, named, optimizer, None) or {"step": 0, "losses": [], "snapshots": []}
+    batch = min(settings.decoder_batch_size, len(rows))
+    per_epoch = len(rows) // batch
+    steps = per_epoch * settings.decoder_epochs
+    at = {round(steps * mark / marks): mark for mark in range(marks + 1)}
+    began, first = time.monotonic(), progress["step"]
+
+    def snapshot(mark: int) -> None:
+        value = psnr(vae, held_out[0], held_out[1], settings.resolution, device) if held_out else None
+        progress["snapshots"].append(save_decoder(mark, named, value))  # type: ignore[arg-type]
+
+    if not progress["snapshots"]:
+        snapshot(0)
+    for step in range(progress["step"], steps):
+        epoch, within = divmod(step, per_epoch)
+        chosen = order(settings.seed, epoch, len(rows))[within * batch : (within + 1) * batch]
+        rate = cosine(step, steps, settings.decoder_learning_rate)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        noise = torch.stack(
+            [
+                torch.randn(latents.mean.shape[1:], generator=generator_for(settings.seed, "decoder", step, rows[r].id))
+                for r in chosen
+            ]
+        )
+        z = (latents.mean[chosen] + latents.std[chosen] * noise).to(device) / vae.config.scaling_factor
+        with accelerator.autocast():
+            decoded = vae.decode(z, return_dict=False)[0]
+        loss = F.l1_loss(decoded.float(), pixels([rows[r] for r in chosen], settings.resolution).to(device))
+        if not math.isfinite(loss.item()):
+            raise LossError(f"decoder loss is {loss.item()} at step {step}; lower decoder_learning_rate")
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(named.values(), settings.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        progress["step"] = step + 1
+        progress["losses"].append(loss.item())
+        speed = (step + 1 - first) * batch / (time.monotonic() - began)
+        report(Step(step + 1, steps, (step + 1) / per_epoch, loss.item(), rate, speed))
+        if step + 1 in at:
+            snapshot(at[step + 1])
+        stop = stopping()
+        if stop or step + 1 in at or (step + 1) % settings.checkpoint_steps == 0:
+            save_state(state_path, named, optimizer, None, progress)
+        if stop and step + 1 < steps:
+            raise Interrupted(f"decoder stopped at step {step + 1} of {steps}; run the stage again to go on from there")
+    return progress

@@ -1,0 +1,74 @@
+"""What the frozen models say of the data, computed once: latent means and stds, and text embeddings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from tasks.finetune.data import Row, pixels
+from tasks.settings import digest
+
+
+@dataclass(frozen=True)
+class LatentCache:
+    """Posterior of each picture, scaled: `mean` and `std` are [N, 4, h, w], already times `scaling_factor`.
+
+    A latent is drawn per step as `mean + std * noise`, so caching loses nothing of the posterior.
+    """
+
+    ids: tuple[str, ...]
+    mean: torch.Tensor
+    std: torch.Tensor
+
+
+@dataclass(frozen=True)
+class TextCache:
+    """`embeddings` [U, T, D] of the distinct captions, row 0 of the empty one; `index` picks each picture's row."""
+
+    embeddings: torch.Tensor
+    index: torch.Tensor
+    truncated: int
+
+
+@torch.no_grad()
+def cache_latents(vae: AutoencoderKL, vae_id: str, rows: list[Row], resolution: int, folder: Path) -> LatentCache:
+    """Encode every picture once, in fp32, and keep the result on disk under its content: ids, VAE, resolution."""
+    ids = tuple(row.id for row in rows)
+    path = folder / f"latents-{digest([ids, vae_id, resolution])[:16]}.safetensors"
+    if path.exists():
+        tensors = load_file(path)
+        return LatentCache(ids, tensors["mean"], tensors["std"])
+    means, stds = [], []
+    for start in range(0, len(rows), 16):
+        batch = pixels(rows[start : start + 16], resolution).to(vae.device)
+        posterior = vae.encode(batch).latent_dist
+        means.append((posterior.mean * vae.config.scaling_factor).cpu())
+        stds.append((posterior.std * vae.config.scaling_factor).cpu())
+    cache = LatentCache(ids, torch.cat(means).contiguous(), torch.cat(stds).contiguous())
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file({"mean": cache.mean, "std": cache.std}, partial)
+    partial.rename(path)
+    return cache
+
+
+@torch.no_grad()
+def cache_text(encoder: CLIPTextModel, tokenizer: CLIPTokenizer, texts: list[str]) -> TextCache:
+    """Embed each distinct caption once: padded to the model's length, last hidden state after the final norm,
+    no attention mask, as Stable Diffusion v1 does. Captions over the length are cut and counted."""
+    distinct = ["", *sorted(set(texts) - {""})]
+    length = tokenizer.model_max_length
+    embeddings = []
+    for start in range(0, len(distinct), 64):
+        ids = tokenizer(
+            distinct[start : start + 64], padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        ).input_ids
+        embeddings.append(encoder(ids.to(encoder.device))[0].float().cpu())
+    too_long = {text for text in distinct if len(tokenizer(text, truncation=False).input_ids) > length}
+    row_of = {text: i for i, text in enumerate(distinct)}
+    return TextCache(
+        torch.cat(embeddings), torch.tensor([row_of[t] for t in texts]), sum(text in too_long for text in texts)
+    )

@@ -1,0 +1,86 @@
+"""Running a training as a process of its own, so that it can be stopped, and more than one process can train."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tasks.finetune import errors
+from tasks.finetune.errors import FinetuneError
+from tasks.finetune.loop import Step
+from tasks.finetune.train import TrainingJob
+from tasks.records import Training
+
+STOP_SECONDS = 60.0
+
+
+def launch(
+    job: TrainingJob,
+    report: Callable[[str, Step], None] = lambda stage, step: None,
+    log: Callable[[str], None] = lambda line: None,
+) -> Training:
+    """Train in a child process (torchrun when `processes` is over 1) and return the result.
+
+    `report` gets "unet" or "decoder" and the step about once a second; `log` gets the child's other lines. Whatever
+    ends the caller ends the child: it gets SIGTERM, saves its state, and the same job resumes there next time.
+    Raises the child's own FinetuneError.
+    """
+    folder = Path(job.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "job.json"
+    path.write_text(job.model_dump_json())
+    process = subprocess.Popen(
+        _command(job, path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    failure: FinetuneError | None = None
+    last_lines: list[str] = []
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            message = _parse(line)
+            if message is None:
+                last_lines = [*last_lines[-5:], line.rstrip()]
+                log(line.rstrip())
+            elif "error" in message:
+                failure = getattr(errors, message["kind"], FinetuneError)(message["error"])
+            else:
+                report(message.pop("stage"), Step(**message))
+        status = process.wait()
+    finally:
+        _stop(process)
+    if failure:
+        raise failure
+    if status != 0:
+        raise FinetuneError(f"training process ended with status {status}: {' | '.join(last_lines[-2:])}; run it again")
+    return Training.model_validate_json((folder / "training.json").read_text())
+
+
+def _command(job: TrainingJob, path: Path) -> list[str]:
+    if job.settings.processes == 1:
+        return [sys.executable, "-m", "tasks.finetune", str(path)]
+    return [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={job.settings.processes}",
+        "-m", "tasks.finetune", str(path),
+    ]  # fmt: skip
+
+
+def _parse(line: str) -> dict | None:
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) and ("stage" in message or "error" in message) else None
+
+
+def _stop(process: subprocess.Popen) -> None:
+    if process.poll() is not None:
+        return
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

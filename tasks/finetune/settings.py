@@ -1,0 +1,95 @@
+"""What a user can set about fine-tuning."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tasks.settings import StageSettings, working
+
+
+class FinetuneSettings(StageSettings):
+    """Fine-tuning of a Stable Diffusion v1 base: UNet first, then the VAE decoder; CLIP stays frozen."""
+
+    base_model: str = Field(
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        title="Base model",
+        description="Hub id or local folder of the Stable Diffusion pipeline to start from.",
+    )
+    revision: str | None = Field(
+        None, title="Base revision", description="Commit of the base model on the hub; pin it, so that it can't change."
+    )
+    resolution: int = Field(
+        512, ge=32, le=2048, multiple_of=8, title="Resolution",
+        description="Side in px of the square pictures trained on. 512 is what SD v1 was made for.",
+    )  # fmt: skip
+    epochs: int = Field(60, ge=1, le=10000, title="Epochs", description="Passes of the UNet over the dataset.")
+    snapshot_every: int = Field(
+        2, ge=1, title="Snapshot every", description="Epochs between snapshots. Few epochs make smooth films."
+    )
+    batch_size: int = Field(
+        4, ge=1, le=4096, title="Batch size", description="Pictures per process and step. Memory grows with it."
+    )
+    gradient_accumulation: int = Field(
+        1, ge=1, title="Gradient accumulation", description="Steps summed before the optimizer moves; saves memory."
+    )
+    learning_rate: float = Field(
+        1e-5, gt=0, le=1, title="Learning rate",
+        description="Peak rate of AdamW. 1e-4 is safe at batches of 8 and more only; black pictures below that.",
+    )  # fmt: skip
+    lr_schedule: Literal["constant", "cosine"] = Field(
+        "constant", title="Rate schedule", description="After warm-up: constant, or a cosine to 1 % of the peak."
+    )
+    warmup_steps: int = Field(0, ge=0, title="Warm-up", description="Steps of linear growth to the peak rate.")
+    weight_decay: float = Field(1e-2, ge=0, title="Weight decay", description="AdamW's decoupled weight decay.")
+    adam_beta2: float = Field(0.999, gt=0, lt=1, title="Adam beta2", description="Decay of the squared gradients.")
+    max_grad_norm: float = Field(1.0, gt=0, title="Gradient clip", description="Largest gradient norm let through.")
+    ema_decay: float = Field(
+        0.999, ge=0, lt=1, title="EMA decay",
+        description="Snapshots hold the moving average of the weights; 0 turns it off. SD's 0.9999 is too slow here.",
+    )  # fmt: skip
+    caption_dropout: float = Field(
+        0.0, ge=0, le=1, title="Caption dropout",
+        description="Share of captions replaced by the empty one. SD v1-4 was trained with 0.1, the plain recipe uses 0.",
+    )  # fmt: skip
+    min_snr_gamma: float = Field(
+        0.0, ge=0, title="Min-SNR gamma", description="Loss weight min(SNR, gamma)/SNR (Hang et al. 2023); 0 is off."
+    )
+    offset_noise: float = Field(
+        0.0, ge=0, le=1, title="Offset noise", description="Share of noise constant over a channel; 0 is off."
+    )
+    held_out: float = Field(
+        0.05, ge=0, lt=0.5, title="Held out",
+        description="Share of the pictures never trained on, fixed by their content, to see overfitting.",
+    )  # fmt: skip
+    decoder_epochs: int = Field(
+        10,
+        ge=0,
+        title="Decoder epochs",
+        description="Passes of the VAE decoder over the dataset; 0 leaves it as it is.",
+    )
+    decoder_learning_rate: float = Field(
+        1e-5, gt=0, le=1, title="Decoder rate", description="Rate of the decoder's AdamW; cosine to 1 %."
+    )
+    decoder_batch_size: int = Field(4, ge=1, title="Decoder batch", description="Pictures per decoder step.")
+    seed: int = Field(0, ge=0, title="Seed", description="Data order, noise, timesteps and dropout follow from it.")
+    mixed_precision: Literal["auto", "no", "bf16"] = Field(
+        "auto", title="Precision", description="bf16 autocast or fp32; auto takes bf16 on a GPU and fp32 on a CPU."
+    )
+    gradient_checkpointing: bool = working(
+        False,
+        title="Gradient checkpointing",
+        description="Computes activations twice and keeps few: less memory, ~25 % slower.",
+    )
+    checkpoint_steps: int = working(
+        500,
+        ge=1,
+        title="Checkpoint every",
+        description="Optimizer steps between saves of the state a killed run resumes from.",
+    )
+    processes: int = working(
+        1, ge=1, le=64, title="Processes", description="Training processes, one a GPU, started by torchrun when over 1."
+    )
+
+    def output_settings(self) -> dict[str, Any]:
+        """Without the base model's address: `base.identity`, which stands for its weights, goes into keys instead."""
+        return {k: v for k, v in super().output_settings().items() if k not in ("base_model", "revision")}

@@ -1,0 +1,44 @@
+"""Progress of a stage for whoever is looking: a bar on a terminal, a line every ten seconds elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+LINE_SECONDS = 10.0
+
+
+class Progress:
+    """Counts finished items of one stage; `note` is shown beside the count."""
+
+    def __init__(self, stage: str, total: int, unit: str):
+        self.stage, self.total, self.unit = stage, total, unit
+        self.done, self._said = 0, time.monotonic()
+        self._bar = tqdm(total=total, desc=f"{stage:9}", unit=f" {unit}", leave=True) if sys.stderr.isatty() else None
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """`count` more items are done."""
+        self.done += count
+        if self._bar is not None:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(count)
+        elif time.monotonic() - self._said >= LINE_SECONDS:
+            self._said = time.monotonic()
+            print(f"{self.stage}: {self.done} of {self.total} {self.unit} {note}".rstrip(), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+@contextmanager
+def progress(stage: str, total: int, unit: str) -> Iterator[Progress]:
+    """A Progress that is closed whatever happens."""
+    shown = Progress(stage, total, unit)
+    try:
+        yield shown
+    finally:
+        shown.close()
