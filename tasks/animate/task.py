@@ -1,0 +1,32 @@
+"""The animate stage as Prefect tasks: a film for each prompt, the denoising film, the gallery page."""
+
+from prefect import task
+
+from tasks.animate import films, gallery
+from tasks.animate.page import Credit, GalleryPage, StageRow
+from tasks.animate.settings import AnimateSettings
+from tasks.caching import ContentKey
+from tasks.records import Animation, Sample
+from tasks.store import Store
+
+__all__ = ["Credit", "GalleryPage", "StageRow", "animate_denoising", "animate_drift", "make_gallery"]
+
+VERSION = 1
+
+
+@task(name="animate-drift", cache_policy=ContentKey("animate-drift", VERSION))
+def animate_drift(prompt: str, samples: list[Sample], settings: AnimateSettings) -> Animation:
+    """The film of one prompt through all epochs; hand over that prompt's samples only, they are the cache key."""
+    return films.drift_film(prompt, samples, settings, Store())
+
+
+@task(name="animate-denoising", cache_policy=ContentKey("animate-denoising", VERSION))
+def animate_denoising(prompt: str, keys: list[str], settings: AnimateSettings) -> Animation:
+    """The film of one picture coming out of noise."""
+    return films.denoising_film(prompt, keys, settings, Store())
+
+
+@task(name="gallery", cache_policy=ContentKey("gallery", VERSION))
+def make_gallery(page: GalleryPage) -> str:
+    """The key of the gallery's HTML."""
+    return Store().put(gallery.build_gallery(page, Store()))
