@@ -25,9 +25,9 @@ from tasks.scrape.settings import ScrapeSettings
 T = TypeVar("T")
 AGENT = "wikistyle"
 LONGEST_BACKOFF = 60.0  # seconds
-# A host that failed so often in a row, whatever was asked, is down: the requests still waiting are not tried, or a wiki
-# that hangs would hold a run for hours. After the rest (seconds) it gets another chance.
-FAILURES_IN_A_ROW = 12
+# A host that failed for so many addresses without one success between is down: the requests still waiting are not
+# tried, or a wiki that hangs would hold a run for hours. After the rest (seconds) it gets another chance.
+FAILED_ADDRESSES = 8
 REST_WHEN_DOWN = 15.0
 LONGEST_RETRY_AFTER = 600.0  # seconds: a host that wants a longer rest ends the run instead of holding it
 MAXLAG = "5"  # seconds of replication lag beyond which MediaWiki is to turn us away
@@ -43,22 +43,25 @@ class HostGate:
     robots: Any = None
     not_before: float = 0.0  # the event loop's time of the next allowed start
     interval: float = 0.0  # seconds between starts (robots.txt's Crawl-delay)
-    failures: int = 0  # in a row
+    failed: set[str] = field(default_factory=set)  # addresses, since the last success
     last_failure: float = 0.0
 
     async def turn(self) -> None:
         """Wait until a request may start. Raises Busy when the host is down."""
         loop = asyncio.get_running_loop()
-        if self.failures >= FAILURES_IN_A_ROW and loop.time() < self.last_failure + REST_WHEN_DOWN:
-            raise Busy(f"the host failed {self.failures} times in a row; run again later")
+        if len(self.failed) >= FAILED_ADDRESSES and loop.time() < self.last_failure + REST_WHEN_DOWN:
+            raise Busy(f"the host failed for {len(self.failed)} addresses in a row; run again later")
         while (wait := self.not_before - loop.time()) > 0:
             await asyncio.sleep(wait)
         self.not_before = loop.time() + self.interval
 
-    def note(self, failed: bool) -> None:
+    def note(self, url: str, failed: bool) -> None:
         """Remember how a request went."""
-        self.failures = self.failures + 1 if failed else 0
-        self.last_failure = asyncio.get_running_loop().time()
+        if failed:
+            self.failed.add(url)
+            self.last_failure = asyncio.get_running_loop().time()
+        else:
+            self.failed.clear()
 
     def rest(self, seconds: float) -> None:
         """Hold every request to this host for so long."""
@@ -158,7 +161,7 @@ class PoliteClient:
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
             raise ScrapeError(f"address {url} can't be used ({error}); check the wiki's address") from None
         except httpx.TransportError as error:
-            gate.note(failed=True)
+            gate.note(url, failed=True)
             reason = f"{type(error).__name__}: {error}".rstrip(": ")
             message = f"wiki {_origin(url)} can't be reached ({reason}); check the address or your network"
             if isinstance(error, httpx.ConnectError):
@@ -166,7 +169,7 @@ class PoliteClient:
                 raise Unreachable(message, self._backoff(attempt) if attempt < 2 else None) from None
             raise Busy(message, self._backoff(attempt)) from None
         failed = answer.status == 429 or answer.status >= 500
-        gate.note(failed)
+        gate.note(url, failed)
         if failed:
             message = f"{_origin(url)} is busy (status {answer.status}); run again later"
             raise self._busy(message, gate, answer.headers, attempt)
