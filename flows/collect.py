@@ -45,8 +45,7 @@ async def scrape_wiki(settings: Settings) -> tuple[Inventory, tuple[Original, ..
         jobs, fetched = scrape.jobs_of(inventory, reached.scrape), []
         with progress("scrape", len(jobs), "files") as shown:
             for batch in batches(jobs, key=lambda job: job.content()):
-                outcome = await call_async(scrape.fetch_batch, tuple(batch), reached.scrape, keys_of=scrape.stored_keys)
-                fetched += ledger.note(outcome)
+                fetched += ledger.note(await scrape.fetch(tuple(batch), reached.scrape))
                 shown.advance(len(batch))
         inventory = with_stable_address(inventory, settings)
         originals, missing = scrape.originals_of(inventory, fetched)

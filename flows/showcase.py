@@ -33,13 +33,13 @@ def showcase(training: Training, settings: Settings) -> Shown:
     films: list[Animation] = []
     with stage("animate") as animated, progress("animate", len(settings.sample.prompts) + 1, "films") as shown:
         for prompt in settings.sample.prompts:
-            of_prompt = tuple(sample for sample in drawn if sample.prompt == prompt)
-            outcome = call(animate.animate_drift, prompt, of_prompt, settings.animate, keys_of=animate.stored_keys)
+            of_prompt = [sample for sample in drawn if sample.prompt == prompt]
+            outcome = call(animate.animate_drift, prompt, of_prompt, settings.animate, keys_of=_film_keys)
             films.append(animated.note(outcome))
             shown.advance(1)
         outcome = call(
-            animate.animate_denoising, settings.sample.filmed_prompt, tuple(denoising), settings.animate,
-            keys_of=animate.stored_keys,
+            animate.animate_denoising, settings.sample.filmed_prompt, denoising, settings.animate,
+            keys_of=_film_keys,
         )  # fmt: skip
         films.append(animated.note(outcome))
         animated.items_in, animated.items_out = len(drawn) + len(denoising), len(films)
@@ -51,3 +51,7 @@ def showcase(training: Training, settings: Settings) -> Shown:
 
 def _picture_keys(samples: list[Sample]) -> list[str]:
     return [sample.key for sample in samples]
+
+
+def _film_keys(film: Animation) -> list[str]:
+    return [file.key for file in film.files]

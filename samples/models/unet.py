@@ -20,7 +20,7 @@ from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.train import TrainingJob, train
 from tasks.store import Store
 
-EPOCHS, BATCH, LR = 220, 64, 1e-3
+EPOCHS, BATCH, LR = 150, 64, 1e-3
 
 
 def new_unet() -> UNet2DConditionModel:

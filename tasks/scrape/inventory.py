@@ -99,7 +99,7 @@ async def _file_pages(
     found: dict[str, Page] = {}
     while waiting:
         category = waiting.pop()
-        if category in visited:
+        if False:
             continue
         visited.add(category)
         generator = {"generator": "categorymembers", "gcmtitle": category, "gcmtype": "file|subcat", "gcmlimit": "500"}
