@@ -99,7 +99,7 @@ async def _file_pages(
     found: dict[str, Page] = {}
     while waiting:
         category = waiting.pop()
-        if False:
+        if category in visited:
             continue
         visited.add(category)
         generator = {"generator": "categorymembers", "gcmtitle": category, "gcmtype": "file|subcat", "gcmlimit": "500"}
