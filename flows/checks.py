@@ -13,7 +13,7 @@ class CheckError(RuntimeError):
 
 
 def check(settings: Settings, parts: tuple[str, ...] = ("collect", "finetune", "showcase")) -> None:
-    """Raise, in one line, when the store can't be written, or a model can't be had, or the hub can't be published to."""
+    """Raise, in one line, when the store can't be written, a model can't be had, or the hub can't be published to."""
     Store().check_writable()
     settings = located(settings)
     if "collect" in parts:

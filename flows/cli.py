@@ -48,7 +48,14 @@ def run(
     settings = load_profile(profile, set_)
     from flows.local import run_here
 
-    folder = run_here(settings, only, run_dir)
+    from flows.report import StageFailed
+
+    try:
+        folder = run_here(settings, only, run_dir)
+    except StageFailed as error:
+        if os.environ.get("WIKISTYLE_TRACEBACK"):
+            raise
+        _fail(f"{error}; once mended, `wikistyle run --profile {profile} --only {error.part}` runs what is left of it", 1)
     summary = json.loads((folder / "summary.json").read_text())
     print(json.dumps(summary, indent=1, ensure_ascii=False) if json_ else report(folder, summary))
 
@@ -85,12 +92,21 @@ def sample_wiki(
         wiki.wait()
 
 
+@app.command()
+def up(port: Annotated[int, typer.Option(help="Port of the server and its UI on 127.0.0.1.", min=1)] = 4200) -> None:
+    """Run a Prefect server, the deployments and both workers on this machine, until Ctrl-C."""
+    from flows.up import up as bring_up
+
+    bring_up(port)
+
+
 def report(folder: Path, summary: dict[str, Any]) -> str:
     """What each stage did and took, and where to look, as text."""
     lines = ["", f"{'stage':10} {'in':>6} {'out':>6} {'aside':>6} {'ran':>5} {'cached':>7} {'seconds':>8}"]
     for name, s in summary["stages"].items():
         lines.append(
-            f"{name:10} {s['in']:>6} {s['out']:>6} {s['rejected']:>6} {s['ran']:>5} {s['cached']:>7} {s['seconds']:>8.1f}"
+            f"{name:10} {s['in']:>6} {s['out']:>6} {s['rejected']:>6} "
+            f"{s['ran']:>5} {s['cached']:>7} {s['seconds']:>8.1f}"
         )
     # The inventory is asked for each time: it is how a run learns that nothing is new.
     fresh = sum(s["ran"] for s in summary["stages"].values()) - ("scrape" in summary["stages"])
@@ -115,11 +131,9 @@ def main() -> None:
     except typer.Abort:
         _fail("stopped", 1)
     except Exception as error:
-        import click
-
-        if isinstance(error, click.ClickException):
+        if hasattr(error, "show"):  # the command line's own errors, which say how it is used
             error.show()
-            sys.exit(2)
+            sys.exit(error.exit_code)
         if os.environ.get("WIKISTYLE_TRACEBACK"):
             raise
         _fail(" ".join(str(error).split()) or type(error).__name__, 1)

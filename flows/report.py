@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from tasks.caching import Outcome
 from tasks.records import Animation, DatasetRef, Record, Reject, Sample, Training
@@ -49,6 +49,15 @@ class Shown(Record):
     stages: tuple[StageReport, ...]
 
 
+T = TypeVar("T", Finetuned, Shown)
+
+
+def from_cache(record: T) -> T:
+    """What an earlier run handed on, saying that this one had nothing to do for it."""
+    stages = tuple(s.model_copy(update={"seconds": 0.0, "cached": s.cached + s.ran, "ran": 0}) for s in record.stages)
+    return record.model_copy(update={"stages": stages})
+
+
 class Ledger:
     """Counts one stage while it runs."""
 
@@ -74,11 +83,25 @@ class Ledger:
         )
 
 
+PART_OF = {"finetune": "finetune", "sample": "showcase", "animate": "showcase"}  # the others are collect's
+
+
+class StageFailed(RuntimeError):
+    """A stage's error with its name; `part` is the flow that retries it."""
+
+    def __init__(self, stage: str, reason: str):
+        super().__init__(f"stage {stage} failed: {reason}")
+        self.part = PART_OF.get(stage, "collect")
+
+
 @contextmanager
 def stage(name: str) -> Iterator[Ledger]:
-    """Time a stage; counts are filled in by its body."""
+    """Time a stage; counts are filled in by its body. What it raises becomes StageFailed."""
     ledger, began = Ledger(name), time.monotonic()
     try:
         yield ledger
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise StageFailed(name, reason) from error
     finally:
         ledger.seconds += time.monotonic() - began

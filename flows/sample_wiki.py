@@ -5,11 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flows.settings import Settings
+from samples.wiki.content import CANONICAL
 from tasks.records import Inventory
-
-# What records call it: the port differs from run to run, and records must not.
-ADDRESS = "http://sample-wiki.localhost"
-
 
 @contextmanager
 def reachable(settings: Settings) -> Iterator[Settings]:
@@ -27,15 +24,12 @@ def reachable(settings: Settings) -> Iterator[Settings]:
         yield settings.model_copy(update={"scrape": scrape})
 
 
-def with_stable_address(inventory: Inventory, settings: Settings) -> Inventory:
-    """The inventory with the sample wiki's passing address replaced by its lasting name; others unchanged."""
-    if settings.scrape.api_url:
+def with_stable_address(inventory: Inventory, named: Settings, reached: Settings) -> Inventory:
+    """The sample wiki's inventory with files at its canonical address: ports pass, and rows must not change with them."""
+    if named.scrape.api_url:
         return inventory
-    passing = inventory.wiki.removesuffix("/api.php")
+    passing = reached.scrape.api_url.removesuffix("/api.php")
     images = tuple(
-        image.model_copy(
-            update={"url": image.url.replace(passing, ADDRESS), "page_url": image.page_url.replace(passing, ADDRESS)}
-        )
-        for image in inventory.images
+        image.model_copy(update={"url": image.url.replace(passing, CANONICAL)}) for image in inventory.images
     )
-    return inventory.model_copy(update={"wiki": inventory.wiki.replace(passing, ADDRESS), "images": images})
+    return inventory.model_copy(update={"images": images})

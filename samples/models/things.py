@@ -61,7 +61,7 @@ EXTRAS = {
     "bed", "chair", "toilet", "shopping cart", "syringe", "microscope",
 }  # fmt: skip
 
-# People come three times over (person, man, woman) with nearly the same drawing: keep the roles that look like something.
+# People come three times (person, man, woman) with nearly the same drawing: keep roles that look like something.
 ROLES = (
     "health worker|student|judge|farmer|cook|mechanic|scientist|singer|artist|pilot|astronaut|firefighter|"
     "police officer|detective|guard|construction worker"

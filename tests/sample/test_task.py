@@ -45,11 +45,9 @@ def test_each_task_draws_again_only_for_what_it_draws(trained):
     assert key(sample_snapshot, trained) != key(sample_denoising, trained)
 
 
-def test_pictures_come_from_the_cache_with_nothing_loaded_the_second_time(base, store, tmp_path):
+def test_pictures_come_from_the_cache_with_nothing_loaded_the_second_time(base, store, prefect):
     """On a real Prefect server: a second call, with losses changed, is a hit, even when the base model is gone."""
     from prefect import flow
-    from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
-    from prefect.testing.utilities import prefect_test_harness
 
     from tasks.sample import task as stage
 
@@ -61,13 +59,9 @@ def test_pictures_come_from_the_cache_with_nothing_loaded_the_second_time(base, 
         states = [task(where, "b", snap, settings, return_state=True) for task in (sample_snapshot, sample_denoising)]
         return [(state.name, state.result()) for state in states]
 
-    with (
-        prefect_test_harness(server_startup_timeout=120),
-        temporary_settings({PREFECT_LOCAL_STORAGE_PATH: tmp_path / "results"}),
-    ):
-        first = draw(base, snap)
-        stage._loaded.cache_clear()
-        second = draw("/gone", snap.model_copy(update={"train_loss": 3.0}))
+    first = draw(base, snap)
+    stage._loaded.cache_clear()
+    second = draw("/gone", snap.model_copy(update={"train_loss": 3.0}))
     assert [name for name, _ in first] == ["Completed", "Completed"]
     assert [name for name, _ in second] == ["Cached", "Cached"]
     assert [result for _, result in first] == [result for _, result in second]

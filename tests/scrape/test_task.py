@@ -37,15 +37,12 @@ def test_only_what_may_pass_is_retried(error, again):
     assert _may_pass(None, None, Failed(data=error)) is again
 
 
-def test_a_second_run_comes_from_the_cache_and_a_bad_file_stops_nothing(quick, tmp_path, monkeypatch):
+def test_a_second_run_comes_from_the_cache_and_a_bad_file_stops_nothing(quick, prefect, monkeypatch):
     """On a real Prefect server: the inventory is taken anew, files come from the cache until the store loses one."""
     from prefect import flow
-    from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
-    from prefect.testing.utilities import prefect_test_harness
 
     from tasks.store import Store
 
-    monkeypatch.setenv("WIKISTYLE_STORE", str(tmp_path / "store"))
     monkeypatch.setattr(fetch_batch, "retry_delay_seconds", [0, 0])
 
     @flow
@@ -55,11 +52,7 @@ def test_a_second_run_comes_from_the_cache_and_a_bad_file_stops_nothing(quick, t
         return *originals_of(found, outcome.result), outcome.cached
 
     small = small_wiki()
-    with (
-        prefect_test_harness(server_startup_timeout=120),
-        temporary_settings({PREFECT_LOCAL_STORAGE_PATH: tmp_path / "results"}),
-        faulty_wiki(wiki=small) as wiki,
-    ):
+    with faulty_wiki(wiki=small) as wiki:
         settings = quick(wiki.api_url)
         wiki.faults.append(Fault(small.files[0].path, 503, times=12))  # as often as three tries ask for it
         originals, (lost,), cached = asyncio.run(collect(settings))

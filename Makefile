@@ -1,0 +1,35 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint types bench models clean help
+
+help:  ## what there is to make
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+.venv/installed: requirements.txt pyproject.toml
+	@$(PYTHON) -m venv .venv || { echo "no venv module: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing pinned packages into .venv (a few minutes, once)…"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: .venv/installed  ## the whole story on the sample wiki, in minutes, no network and no GPU
+	@env -u PREFECT_API_URL HF_HUB_OFFLINE=1 $(BIN)/wikistyle run --profile sample
+
+test: .venv/installed  ## the whole test suite
+	@$(BIN)/pytest
+
+lint: .venv/installed  ## ruff, lint and format
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: .venv/installed  ## pyright
+	@$(BIN)/pyright
+
+bench: .venv/installed  ## side-by-side measurements into benchmarks/results.json
+	@$(BIN)/python -m benchmarks
+
+models: .venv/installed  ## train the sample models anew from the npm emoji packages (hours)
+	@$(BIN)/python -m samples.models.build
+
+clean:  ## forget every run and cache (not .venv)
+	@rm -rf runs .wikistyle

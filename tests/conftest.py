@@ -1,0 +1,42 @@
+"""What all tests share: no network for models, and one Prefect server for those that need one."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["DO_NOT_TRACK"] = "1"
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+os.environ.pop("PREFECT_API_URL", None)
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A real server on SQLite for the whole session (10 s to start)."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def prefect(prefect_server: None, tmp_path, monkeypatch) -> Iterator[None]:
+    """The server, with results, store and trainings of this test's own: nothing is cached from another test."""
+    from prefect.settings import (
+        PREFECT_LOCAL_STORAGE_PATH,
+        PREFECT_RESULTS_DEFAULT_SERIALIZER,
+        PREFECT_RESULTS_PERSIST_BY_DEFAULT,
+        temporary_settings,
+    )
+
+    monkeypatch.setenv("WIKISTYLE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WIKISTYLE_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("WIKISTYLE_TRAINING", str(tmp_path / "training"))
+    own = {
+        PREFECT_LOCAL_STORAGE_PATH: tmp_path / "results",
+        PREFECT_RESULTS_PERSIST_BY_DEFAULT: True,
+        PREFECT_RESULTS_DEFAULT_SERIALIZER: "json",
+    }
+    with temporary_settings(own):
+        yield
