@@ -47,7 +47,6 @@ def run(
     """Run the story, or one part of it, with an embedded server unless PREFECT_API_URL names one."""
     settings = load_profile(profile, set_)
     from flows.local import run_here
-
     from flows.report import StageFailed
 
     try:
@@ -55,7 +54,8 @@ def run(
     except StageFailed as error:
         if os.environ.get("WIKISTYLE_TRACEBACK"):
             raise
-        _fail(f"{error}; once mended, `wikistyle run --profile {profile} --only {error.part}` runs what is left of it", 1)
+        command = f"wikistyle run --profile {profile} --only {error.part}"
+        _fail(f"{error}; once mended, `{command}` runs what is left of it", 1)
     summary = json.loads((folder / "summary.json").read_text())
     print(json.dumps(summary, indent=1, ensure_ascii=False) if json_ else report(folder, summary))
 

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from flows import parts
 from flows.report import Collected, StageReport, stage
 from flows.sample_wiki import reachable, with_stable_address
 from flows.settings import Settings, located
@@ -27,7 +28,7 @@ async def collect(settings: Settings) -> Collected:
     rows, not_captioned, captioned = caption_jpegs(jpegs, settings)
     rejects = [*rejects, *not_converted, *not_captioned]
     ref, published = build_dataset(inventory, rows, rejects, settings)
-    return Collected(
+    collected = Collected(
         dataset=ref,
         wiki=inventory.wiki,
         site_name=inventory.site_name,
@@ -36,6 +37,8 @@ async def collect(settings: Settings) -> Collected:
         rejects=tuple(rejects),
         stages=(scraped, converted, captioned, published),
     )
+    parts.keep(settings.profile, "collect", collected)
+    return collected
 
 
 async def scrape_wiki(settings: Settings) -> tuple[Inventory, tuple[Original, ...], list[Reject], StageReport]:
@@ -47,7 +50,7 @@ async def scrape_wiki(settings: Settings) -> tuple[Inventory, tuple[Original, ..
             for batch in batches(jobs, key=lambda job: job.content()):
                 fetched += ledger.note(await scrape.fetch(tuple(batch), reached.scrape))
                 shown.advance(len(batch))
-        inventory = with_stable_address(inventory, settings)
+        inventory = with_stable_address(inventory, settings, reached)
         originals, missing = scrape.originals_of(inventory, fetched)
         rejects = [*inventory.rejects, *missing]
         ledger.items_in, ledger.items_out, ledger.rejected = inventory.listed, len(originals), len(rejects)

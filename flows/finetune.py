@@ -2,7 +2,8 @@
 
 from prefect import flow
 
-from flows.report import Finetuned, stage
+from flows import parts
+from flows.report import Collected, Finetuned, stage
 from flows.settings import Settings, located
 from tasks.caching import call
 from tasks.finetune import task as finetuning
@@ -10,13 +11,18 @@ from tasks.records import DatasetRef
 
 
 @flow(name="finetune", flow_run_name="finetune {settings.profile}", persist_result=True)
-def finetune(dataset: DatasetRef | str, settings: Settings) -> Finetuned:
+def finetune(settings: Settings, dataset: DatasetRef | str | None = None) -> Finetuned:
     """Train the UNet, then the VAE decoder; a training that was killed goes on where it was.
 
-    `dataset` is what collect handed on, a folder, or `owner/name@revision` of any dataset of image + text on the hub.
+    Args:
+        settings: All settings of the run; this part reads those of fine-tune.
+        dataset: What collect handed on, a folder, or `owner/name@revision` of any dataset of image + text on the hub.
+            Empty: what collect last handed on for this profile.
     """
     from tasks.finetune.base import identity
 
+    if dataset is None:
+        dataset = parts.recall(settings.profile, "collect", Collected).dataset
     settings = located(settings)
     with stage("finetune") as ledger:
         base = identity(settings.finetune.base_model, settings.finetune.revision)
@@ -24,4 +30,6 @@ def finetune(dataset: DatasetRef | str, settings: Settings) -> Finetuned:
         training = ledger.note(outcome)
         ledger.items_in = training.images_trained + training.images_held_out
         ledger.items_out = len(training.snapshots)
-    return Finetuned(training=training, stages=(ledger.report(),))
+    finetuned = Finetuned(training=training, stages=(ledger.report(),))
+    parts.keep(settings.profile, "finetune", finetuned)
+    return finetuned

@@ -29,6 +29,7 @@ def recall(profile: str, part: str, kind: type[T]) -> T:
     path = _path(profile, part)
     if not path.exists():
         raise MissingPart(
-            f"nothing is kept of {part} for profile {profile}; run `wikistyle run --profile {profile} --only {part}` first"
+            f"nothing is kept of {part} for profile {profile}; "
+            f"run `wikistyle run --profile {profile} --only {part}` first"
         )
     return kind.model_validate_json(path.read_bytes())

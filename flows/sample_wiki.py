@@ -8,6 +8,7 @@ from flows.settings import Settings
 from samples.wiki.content import CANONICAL
 from tasks.records import Inventory
 
+
 @contextmanager
 def reachable(settings: Settings) -> Iterator[Settings]:
     """Settings whose wiki answers: another wiki's as they are, or the sample wiki's on a free port.
@@ -25,7 +26,7 @@ def reachable(settings: Settings) -> Iterator[Settings]:
 
 
 def with_stable_address(inventory: Inventory, named: Settings, reached: Settings) -> Inventory:
-    """The sample wiki's inventory with files at its canonical address: ports pass, and rows must not change with them."""
+    """The sample wiki's inventory with files at its lasting address: ports pass, and rows must not change with them."""
     if named.scrape.api_url:
         return inventory
     passing = reached.scrape.api_url.removesuffix("/api.php")

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows import parts
 from flows.checks import check
 from flows.collect import collect
 from flows.finetune import finetune
@@ -20,28 +19,19 @@ async def wikistyle(settings: Settings, run_dir: str = "") -> str:
     """Collect, fine-tune, showcase; returns the run's folder. Settings are checked before any stage starts."""
     check(settings)
     collected = await collect(settings)
-    parts.keep(settings.profile, "collect", collected)
-    finetuned, shown = _train_and_show(settings, collected)
+    finetuned, shown = await _train_and_show(settings, collected)
     return write(settings, run_dir, collected, finetuned, shown)
 
 
-def _train_and_show(settings: Settings, collected: Collected) -> tuple[Finetuned, Shown]:
+async def _train_and_show(settings: Settings, collected: Collected) -> tuple[Finetuned, Shown]:
     """Both GPU parts: here, or as child runs on the GPU pool."""
     if settings.training_on == "gpu-pool":
-        from tasks.remote import run_child
+        from flows.gpu_pool import finetune_there, showcase_there
 
-        values = settings.model_dump(mode="json")
-        dataset = collected.dataset.model_dump(mode="json")
-        trained = run_child("finetune", settings.profile, {"dataset": dataset, "settings": values}, Finetuned)
-        parts.keep(settings.profile, "finetune", trained)
-        training = trained.training.model_dump(mode="json")
-        shown = run_child("showcase", settings.profile, {"training": training, "settings": values}, Shown)
-    else:
-        trained = finetune(collected.dataset, settings)
-        parts.keep(settings.profile, "finetune", trained)
-        shown = showcase(trained.training, settings)
-    parts.keep(settings.profile, "showcase", shown)
-    return trained, shown
+        trained = await finetune_there(collected.dataset, settings)
+        return trained, await showcase_there(trained.training, settings)
+    trained = finetune(settings, collected.dataset)
+    return trained, showcase(settings, trained.training)
 
 
 def write(
