@@ -1,0 +1,77 @@
+"""What a Prefect server must hold before flows are deployed to it: `python -m deployments.server` makes it so.
+
+Two work pools and the automations of deployments/automations. Safe to repeat: nothing is made twice.
+"""
+
+import argparse
+import asyncio
+import json
+from pathlib import Path
+
+import yaml
+
+from deployments.render import CPU_POOL, GPU_POOL
+
+HERE = Path(__file__).resolve().parent
+POOL_KINDS = ("process", "docker", "kubernetes")
+
+
+def job_template(kind: str, pool: str) -> dict | None:
+    """The base job template of a pool; None stands for the server's own, which is right for processes."""
+    if kind == "process":
+        return None
+    part = "gpu" if pool == GPU_POOL else "cpu"
+    return json.loads((HERE / "job_templates" / f"{kind}-{part}.json").read_text())
+
+
+async def prepare(kind: str = "process") -> None:
+    """Make the pools, of a kind of POOL_KINDS, and the automations, or bring them up to date."""
+    from prefect import get_client
+
+    async with get_client() as client:
+        for pool in (CPU_POOL, GPU_POOL):
+            await _make_pool(client, kind, pool)
+        for path in sorted((HERE / "automations").glob("*.yaml")):
+            await _make_automation(client, yaml.safe_load(path.read_text()))
+
+
+async def _make_pool(client, kind: str, name: str) -> None:
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+    from prefect.exceptions import ObjectNotFound
+
+    template = job_template(kind, name)
+    try:
+        existing = await client.read_work_pool(name)
+    except ObjectNotFound:
+        # One run at a time on a GPU, whichever part it is.
+        limit = 1 if name == GPU_POOL else None
+        await client.create_work_pool(
+            WorkPoolCreate(name=name, type=kind, concurrency_limit=limit, base_job_template=template or {})
+        )
+        return
+    if existing.type != kind:
+        raise SystemExit(f"work pool {name} is of type {existing.type}, not {kind}; delete it or keep to its type")
+    if template:
+        await client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
+
+
+async def _make_automation(client, definition: dict) -> None:
+    from prefect.events.schemas.automations import AutomationCore
+
+    automation = AutomationCore.model_validate(definition)
+    existing = await client.read_automations_by_name(automation.name)
+    if existing:
+        await client.update_automation(existing[0].id, automation)
+    else:
+        await client.create_automation(automation)
+
+
+def main() -> None:
+    """Prepare the server that PREFECT_API_URL names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pools", choices=POOL_KINDS, default="process", help="what runs the flows")
+    asyncio.run(prepare(parser.parse_args().pools))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""`wikistyle up`: server, pools, deployments and both workers on this machine, until Ctrl-C."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from flows.local import prepare_prefect
+from flows.settings import ROOT
+
+START_SECONDS = 120.0
+STOP_SECONDS = 60.0  # a training that is told to stop saves its state first
+POLL_SECONDS = 0.5
+
+
+class UpError(RuntimeError):
+    """Something did not start; the message names it, why, and what to do."""
+
+
+class Service:
+    """One process of the stack in a process group of its own, with its log."""
+
+    def __init__(self, name: str, arguments: list[str], logs: Path):
+        self.name, self.arguments = name, arguments
+        self.log = logs / f"{name}.log"
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen:
+        with self.log.open("ab") as log:
+            return _popen(self.arguments, log)
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def restart(self) -> None:
+        self.process = self._start()
+
+    def stop(self) -> None:
+        if not self.ended():
+            self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        with suppress(ProcessLookupError):  # whatever it started and left behind
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def _popen(arguments: list[str], log: IO[bytes]) -> subprocess.Popen:
+    command = [sys.executable, "-m", "prefect", *arguments]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log and subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def up(port: int) -> None:
+    """Start everything, say where it is, and watch over it; Ctrl-C or SIGTERM stops it all.
+
+    Raises UpError when the port is taken or a part does not start.
+    """
+    home = Path(os.environ.setdefault("WIKISTYLE_HOME", str(Path(".wikistyle").resolve())))
+    address = f"http://127.0.0.1:{port}"
+    os.environ["PREFECT_API_URL"] = f"{address}/api"
+    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "2")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
+    prepare_prefect()
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    logs = home / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    _check_free(port)
+    signal.signal(signal.SIGTERM, _interrupt)
+    services: list[Service] = []
+    try:
+        services.append(Service("server", ["server", "start", "--host", "127.0.0.1", "--port", str(port)], logs))
+        _wait_healthy(f"{address}/api/health", services[0])
+        _deploy()
+        for name, pool, limit in (("cpu", "wikistyle-cpu", "4"), ("gpu", "wikistyle-gpu", "1")):
+            worker = ["worker", "start", "--pool", pool, "--type", "process", "--name", f"{name}-worker"]
+            services.append(Service(f"{name}-worker", [*worker, "--limit", limit], logs))
+        print(f"UI: {address}  (logs: {logs}; Ctrl-C stops everything)", flush=True)
+        _watch_over(services)
+    except KeyboardInterrupt:
+        print("stopping", flush=True)
+    finally:
+        for service in reversed(services):
+            service.stop()
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _check_free(port: int) -> None:
+    import socket
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UpError(f"port {port} is taken ({error.strerror}); stop what uses it or give --port") from None
+
+
+def _wait_healthy(url: str, server: Service) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        if server.ended():
+            break
+        try:
+            with urlopen(url, timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (URLError, OSError):
+            time.sleep(POLL_SECONDS)
+    raise UpError(f"the Prefect server does not answer at {url}; see {server.log}")
+
+
+def _deploy() -> None:
+    from deployments.server import prepare
+
+    asyncio.run(prepare())
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise UpError(f"prefect deploy --all ended with status {done.returncode}: {done.stdout[-400:]}")
+
+
+def _watch_over(services: list[Service]) -> None:
+    """Until interrupted: a worker that ended is started again; without the server there is nothing to do."""
+    server, *workers = services
+    while True:
+        time.sleep(POLL_SECONDS)
+        if server.ended():
+            raise UpError(f"the Prefect server ended; see {server.log}")
+        for worker in workers:
+            if worker.ended():
+                print(f"{worker.name} ended with status {worker.process.returncode}; starting it again", flush=True)
+                worker.restart()
