@@ -46,15 +46,16 @@ def _run_part(settings: Settings, only: str, run_dir: str) -> str:
     from flows import parts
     from flows.collect import collect
     from flows.finetune import finetune
-    from flows.report import Finetuned
+    from flows.report import Collected, Finetuned
     from flows.showcase import showcase
     from flows.wikistyle import write
 
     if only == "collect":
         collected = asyncio.run(collect(settings))
         return write(settings, run_dir, collected, None, None)
+    collected = parts.recall(settings.profile, "collect", Collected)
     if only == "finetune":
-        finetuned = finetune(settings)
+        finetuned = finetune(settings, collected.dataset)
         return write(settings, run_dir, None, finetuned, None)
     finetuned = parts.recall(settings.profile, "finetune", Finetuned)
     shown = showcase(settings, finetuned.training)
