@@ -139,7 +139,7 @@ def train(drawings: Drawings, things: list[Thing], work: Path, target: Path, bas
 
 
 def save(clip: CLIPModel, tokenizer: CLIPTokenizer, target: Path, base: Path) -> None:
-    """fp16 safetensors: CLIP with its processor in `target`, text encoder and tokenizer in the pipeline folder `base`."""
+    """fp16 safetensors: CLIP with its processor in `target`, text encoder and tokenizer in the folder `base`."""
     clip = clip.half()
     clip.save_pretrained(target)
     processor = CLIPImageProcessorPil(

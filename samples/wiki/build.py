@@ -14,10 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import resvg_py
 from PIL import Image
 
-from samples.models.drawings import fetch_packages
+from samples.models.drawings import fetch_packages, rasterise
 from samples.models.things import Thing, load_things
 from samples.wiki import encodings
 
@@ -122,8 +121,7 @@ def draw(thing: Thing, openmoji: Path, purpose: str = "size") -> Image.Image:
     """The drawing as RGBA, 200–420 px a side, one in six on a wider or taller canvas, as uploads come."""
     side = 200 + number_of(thing.name, purpose) % 56 * 4
     svg = drawing_paths(openmoji)[thing.hexcode]
-    rendered = bytes(resvg_py.svg_to_bytes(svg_path=str(svg), width=side, height=side))
-    drawing = Image.open(io.BytesIO(rendered)).convert("RGBA")
+    drawing = rasterise(svg, side)
     shape = number_of(thing.name, "shape") % 12
     if shape > 1:
         return drawing
