@@ -21,6 +21,8 @@ LETTERING = re.compile(
 )
 # “arafed” is no word: the large BLIP begins captions with it.
 INVENTED = re.compile(r"\baraf+\w*\s*", re.IGNORECASE)
+# A word-piece tokenizer parts what a hyphen joins: “a t - shirt”.
+PARTED = re.compile(r"(?<=\w) - (?=\w)")
 STUTTER = re.compile(r"\b(\w+(?: \w+){0,3})(?: \1\b)+", re.IGNORECASE)
 DANGLING = re.compile(r"(?:\s*(?:,|\b(?:and|with|that|which|of|the|a|an|on|in)))+\s*$", re.IGNORECASE)
 
@@ -35,7 +37,7 @@ def clean(raw: str, prompt_prefix: str = "") -> str:
     if without != text:
         text = DANGLING.sub("", " ".join(without.split()))
     text = " ".join(INVENTED.sub("", text).split())
-    text = STUTTER.sub(r"\1", text)
+    text = STUTTER.sub(r"\1", PARTED.sub("-", text))
     return text.strip(" ,.")
 
 

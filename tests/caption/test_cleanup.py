@@ -12,6 +12,7 @@ from tests.convert.test_convert import wiki_image
     ("raw", "text"),
     [
         ("  a man  sitting on\na couch ", "a man sitting on a couch"),
+        ("a woman in a t - shirt", "a woman in a t-shirt"),
         ("a man wearing ray ban ray ban sunglasses", "a man wearing ray ban sunglasses"),
         ("a dog dog dog and a cat", "a dog and a cat"),
         ("a man and a man in a car", "a man and a man in a car"),
