@@ -11,7 +11,6 @@ from typing import Any
 from flows.report import Collected, Finetuned, Shown, StageReport
 from flows.settings import Settings
 from tasks.dataset.folder import materialise
-from tasks.finetune.assemble import assemble
 from tasks.store import Store, sha256_of, write_atomically
 
 PACKAGES = ("wikistyle", "torch", "diffusers", "transformers", "accelerate", "datasets", "prefect", "pillow", "numpy")
@@ -37,6 +36,8 @@ def write_run(
     if collected:
         materialise(collected.dataset, partial / "dataset", store)
     if finetuned:
+        from tasks.finetune.assemble import assemble
+
         last = finetuned.training.snapshots[-1]
         assemble(settings.finetune.base_model, settings.finetune.revision, last, partial / "model", store)
     if shown:

@@ -1,0 +1,71 @@
+"""prefect.yaml: what is deployed is what the profiles say."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from deployments.render import CPU_POOL, GPU_POOL, rendered
+from flows.settings import ROOT, Settings, load_profile, profile_names
+
+PARTS = {"wikistyle": CPU_POOL, "collect": CPU_POOL, "finetune": GPU_POOL, "showcase": GPU_POOL, "watch": CPU_POOL}
+
+
+@pytest.fixture(scope="module")
+def deployments() -> list[dict]:
+    return yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+
+
+def test_prefect_yaml_is_up_to_date():
+    assert (ROOT / "prefect.yaml").read_text() == rendered(), "run `python -m deployments.render`"
+
+
+def test_every_profile_has_every_part_on_its_pool(deployments):
+    found = {(d["entrypoint"], d["name"]): d["work_pool"]["name"] for d in deployments}
+    assert found == {(f"flows/{p}.py:{p}", name): pool for name in profile_names() for p, pool in PARTS.items()}
+
+
+def test_a_deployments_parameters_are_its_profile(deployments):
+    for deployment in deployments:
+        deployed = Settings.model_validate(deployment["parameters"]["settings"])
+        profile = load_profile(deployment["name"])
+        assert deployed == profile.model_copy(update={"training_on": "gpu-pool"})
+        # written out in full: the form in the UI shows values, not blanks
+        assert set(deployment["parameters"]["settings"]["finetune"]) == set(type(profile.finetune).model_fields)
+
+
+def test_one_training_at_a_time_and_one_story(deployments):
+    limits = {(d["entrypoint"], d["name"]): d.get("concurrency_limit") for d in deployments}
+    for name in profile_names():
+        assert limits["flows/finetune.py:finetune", name] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+        assert limits["flows/wikistyle.py:wikistyle", name] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+
+
+def test_the_watch_is_off_until_someone_turns_it_on(deployments):
+    schedules = [d["schedules"] for d in deployments if d["entrypoint"].startswith("flows/watch.py")]
+    assert schedules == [[{"interval": 3600, "slug": "hourly", "active": False}]] * len(profile_names())
+
+
+@pytest.mark.parametrize("flow", PARTS)
+def test_the_form_can_be_filled_from_the_profile_alone(flow):
+    """No parameter without a default but the settings, which the deployment gives; all have titles and descriptions."""
+    from prefect.utilities.callables import parameter_schema_from_entrypoint
+
+    schema = parameter_schema_from_entrypoint(f"{ROOT}/flows/{flow}.py:{flow}").model_dump()
+    assert schema["required"] == ["settings"]
+    for model in schema["definitions"].values():
+        if model["title"].endswith("Settings"):
+            for name, field in model["properties"].items():
+                assert field.get("title"), (model["title"], name)
+                assert field.get("description") or "$ref" in str(field), (model["title"], name)
+
+
+def test_flows_are_deployed_without_heavy_imports():
+    """A machine without PyTorch's seconds to spare can deploy and run a worker."""
+    code = (
+        "import sys; import flows.wikistyle, flows.finetune, flows.showcase, flows.watch, flows.gpu_pool;"
+        "print([m for m in ('torch', 'transformers', 'diffusers', 'datasets') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
