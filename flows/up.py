@@ -77,6 +77,7 @@ def up(port: int) -> None:
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "2")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
     prepare_prefect()
+    os.environ["PWD"] = str(ROOT)  # where prefect.yaml says that workers find the code
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)

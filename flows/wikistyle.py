@@ -18,7 +18,8 @@ from tasks.store import Store
 async def wikistyle(settings: Settings, run_dir: str = "") -> str:
     """Collect, fine-tune, showcase; returns the run's folder. Settings are checked before any stage starts."""
     check(settings)
-    collected = await collect(settings)
+    # When a story is retried, Prefect hands back what an inline flow returned the first time, but as plain JSON.
+    collected = Collected.model_validate(await collect(settings))
     finetuned, shown = await _train_and_show(settings, collected)
     return write(settings, run_dir, collected, finetuned, shown)
 
@@ -30,8 +31,8 @@ async def _train_and_show(settings: Settings, collected: Collected) -> tuple[Fin
 
         trained = await finetune_there(collected.dataset, settings)
         return trained, await showcase_there(trained.training, settings)
-    trained = finetune(settings, collected.dataset)
-    return trained, showcase(settings, trained.training)
+    trained = Finetuned.model_validate(finetune(settings, collected.dataset))
+    return trained, Shown.model_validate(showcase(settings, trained.training))
 
 
 def write(
