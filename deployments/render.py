@@ -46,7 +46,7 @@ def rendered() -> str:
         "name": "wikistyle",
         # A worker runs the checkout that was deployed: nothing has to be installed as a package for it.
         "pull": [{"prefect.deployments.steps.set_working_directory": {"directory": "{{ $PWD }}"}}],
-        "deployments": [deployment for profile in profile_names() for deployment in deployments_of(profile)],
+        "deployments": [*[d for profile in profile_names() for d in deployments_of(profile)], rescue()],
     }
     return HEADER + yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=116)
 
@@ -57,19 +57,8 @@ def deployments_of(profile: str) -> list[dict[str, Any]]:
     story = _deployment("wikistyle", profile, CPU_POOL, "The whole story: wiki to gallery.", settings)
     # A story that is due while one runs has nothing to add to it: what is new then is found by the next.
     story["concurrency_limit"] = {"limit": 1, "collision_strategy": "CANCEL_NEW"}
-    story["triggers"] = [
-        {
-            "type": "event",
-            "name": f"New pictures on the wiki of {profile}",
-            "description": "Starts the story when watch finds new pictures.",
-            "enabled": True,
-            "expect": [NEWS],
-            "match": {"prefect.resource.id": f"wiki.{profile}"},
-            "posture": "Reactive",
-            "threshold": 1,
-            "within": 0,
-        }
-    ]
+    news = _trigger(f"wikistyle: new pictures on the wiki of {profile}", NEWS, f"wiki.{profile}")
+    story["triggers"] = [news | {"description": "Starts the story when watch finds new pictures."}]
     collect = _deployment("collect", profile, CPU_POOL, "Wiki to dataset.", settings)
     finetune = _deployment(
         "finetune", profile, GPU_POOL, "Dataset to snapshots; by itself, of the dataset last collected.", settings
@@ -82,6 +71,33 @@ def deployments_of(profile: str) -> list[dict[str, Any]]:
     watch["schedules"] = [{"interval": 3600, "slug": "hourly", "active": False}]
     watch["concurrency_limit"] = {"limit": 1, "collision_strategy": "CANCEL_NEW"}
     return [story, collect, finetune, showcase, watch]
+
+
+def rescue() -> dict[str, Any]:
+    """The deployment that takes up crashed runs of all the others."""
+    trigger = _trigger("wikistyle: a run crashed", "prefect.flow-run.Crashed", "prefect.flow-run.*")
+    trigger["match_related"] = {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.wikistyle"}
+    trigger["parameters"] = {"run": {"__prefect_kind": "jinja", "template": "{{ event.resource.id }}"}}
+    return {
+        "name": "crashed",
+        "description": "Takes up a run whose process or machine died, where it was.",
+        "entrypoint": "flows/rescue.py:rescue",
+        "work_pool": {"name": CPU_POOL, "job_variables": {"env": dict(ENVIRONMENT)}},
+        "triggers": [trigger],
+    }
+
+
+def _trigger(name: str, event: str, resource: str) -> dict[str, Any]:
+    return {
+        "type": "event",
+        "name": name,
+        "enabled": True,
+        "expect": [event],
+        "match": {"prefect.resource.id": resource},
+        "posture": "Reactive",
+        "threshold": 1,
+        "within": 0,
+    }
 
 
 def _deployment(flow: str, profile: str, pool: str, description: str, settings: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tasks.caching import ContentKey, Outcome, call_async
 
 T = TypeVar("T", bound=BaseModel)
 VERSION = 1
-POLL_SECONDS = 2.0
+POLL_SECONDS = 1.0
 SETTLE_SECONDS = 3.0  # a killed worker reports its run crashed a second time, after it was set to be retried
 MOST_RESTARTS = 3  # of a child whose process died; one that failed for a reason of its own is not started again
 
@@ -106,11 +106,13 @@ async def _start_again(client: PrefectClient, child: FlowRun, name: str) -> None
 
 
 async def _final(client: PrefectClient, child: FlowRun, name: str) -> FlowRun:
-    """The child in a final state that has held for a while; its states are told to the log on the way."""
+    """The child once completed, or in a bad end that has held for a while; its states are told on the way."""
     told = ""
     while True:
         child = await client.read_flow_run(child.id)
         state = child.state
+        if state and state.is_completed():
+            return child
         if state and state.is_final():
             await asyncio.sleep(SETTLE_SECONDS)
             child = await client.read_flow_run(child.id)

@@ -14,7 +14,10 @@ PARTS = {"wikistyle": CPU_POOL, "collect": CPU_POOL, "finetune": GPU_POOL, "show
 
 @pytest.fixture(scope="module")
 def deployments() -> list[dict]:
-    return yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    """Those that belong to a profile."""
+    *deployments, rescue = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    assert rescue["entrypoint"] == "flows/rescue.py:rescue"
+    return deployments
 
 
 def test_prefect_yaml_is_up_to_date():

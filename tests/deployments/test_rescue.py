@@ -1,0 +1,32 @@
+"""Which crashed runs are taken up again."""
+
+from uuid import uuid4
+
+import pytest
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Completed, Crashed, Running
+
+from flows.rescue import MOST_RUNS, reason_to_leave
+
+
+def run(**changes) -> FlowRun:
+    return FlowRun(flow_id=uuid4(), **({"deployment_id": uuid4(), "state": Crashed(), "run_count": 1} | changes))
+
+
+def test_a_crashed_run_of_a_deployment_is_taken_up():
+    assert reason_to_leave(run()) == ""
+    assert reason_to_leave(run(run_count=MOST_RUNS - 1)) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"state": Running()}, "not crashed"),
+        ({"state": Completed()}, "not crashed"),
+        ({"parent_task_run_id": uuid4()}, "started it"),
+        ({"deployment_id": None}, "no deployment"),
+        ({"run_count": MOST_RUNS}, f"crashed {MOST_RUNS} times"),
+    ],
+)
+def test_others_are_left_alone(changes, reason):
+    assert reason in reason_to_leave(run(**changes))
