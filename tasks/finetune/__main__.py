@@ -4,6 +4,7 @@ Run by `launch`, so that a stop request always ends it: SIGTERM saves the state 
 """
 
 import json
+import os
 import signal
 import sys
 import time
@@ -14,32 +15,48 @@ from tasks.finetune.errors import FinetuneError, Interrupted
 
 EXIT_INTERRUPTED = 75  # sysexits.h EX_TEMPFAIL: try again and it goes on
 REPORT_SECONDS = 1.0
+OUT_OF_MEMORY = (
+    "the GPU's memory is too small for this training; lower batch_size (and raise gradient_accumulation), "
+    "set gradient_checkpointing, or set lora_rank"
+)
 
 
 def main() -> int:
+    from torch import OutOfMemoryError
+
     from tasks.finetune.train import TrainingJob, train
     from tasks.store import Store
 
     job = TrainingJob.model_validate_json(Path(sys.argv[1]).read_text())
     stop_requested: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stop_requested.append(number))
+    leads = os.environ.get("RANK", "0") == "0"
     last = {"at": 0.0}
 
     def report(stage, step):  # type: ignore[no-untyped-def]
         now = time.monotonic()
-        if now - last["at"] >= REPORT_SECONDS or step.step == step.steps:
+        if leads and (now - last["at"] >= REPORT_SECONDS or step.step == step.steps):
             last["at"] = now
-            print(json.dumps({"stage": stage, **asdict(step)}), flush=True)
+            _say({"stage": stage, **asdict(step)})
 
     try:
-        train(job, Store(), report, lambda: bool(stop_requested))
+        train(
+            job, Store(), report, lambda: bool(stop_requested), lambda line: print(line, flush=True) if leads else None
+        )
     except Interrupted as error:
-        print(json.dumps({"error": str(error), "kind": "Interrupted"}), flush=True)
+        _say({"error": str(error), "kind": "Interrupted"})
         return EXIT_INTERRUPTED
+    except OutOfMemoryError:
+        _say({"error": OUT_OF_MEMORY, "kind": "ResourceError"})
+        return 1
     except FinetuneError as error:
-        print(json.dumps({"error": str(error), "kind": type(error).__name__}), flush=True)
+        _say({"error": str(error), "kind": type(error).__name__})
         return 1
     return 0
+
+
+def _say(message: dict) -> None:
+    print(json.dumps(message), flush=True)
 
 
 if __name__ == "__main__":

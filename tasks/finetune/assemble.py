@@ -1,13 +1,18 @@
 """The finished model as a plain Stable Diffusion pipeline folder, which needs no wikistyle to load."""
 
+# diffusers names its classes lazily.
+# pyright: reportPrivateImportUsage=false
+
 import os
 import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
-from tasks.finetune.errors import ModelError
+from tasks.finetune.base import identity
+from tasks.finetune.decoder import decoder_parameters
+from tasks.finetune.errors import ModelError, first_line
+from tasks.finetune.snapshots import load_weights
 from tasks.records import Snapshot
 from tasks.store import Store
 
@@ -15,7 +20,8 @@ from tasks.store import Store
 def assemble(base_model: str, revision: str | None, snapshot: Snapshot, folder: Path, store: Store) -> None:
     """Write base model + snapshot as fp16 safetensors to `folder` (replaced as a whole, never half written).
 
-    `StableDiffusionPipeline.from_pretrained(folder)` loads it. Raises ModelError when the base cannot be loaded.
+    `StableDiffusionPipeline.from_pretrained(folder)` loads it. Raises ModelError when the base cannot
+    be loaded or the snapshot was trained from another.
     """
     from diffusers import StableDiffusionPipeline
 
@@ -25,17 +31,27 @@ def assemble(base_model: str, revision: str | None, snapshot: Snapshot, folder: 
         )
     except Exception as error:
         raise ModelError(
-            f"base model {base_model} can't be loaded ({type(error).__name__}: {str(error).splitlines()[0]}); "
+            f"base model {base_model} can't be loaded ({first_line(error)}); "
             "check the id and revision, connect to the hub, or give a local folder"
         ) from error
+    base = identity(base_model, revision)
     if snapshot.unet:
-        pipeline.unet.load_state_dict(load_file(store.path(snapshot.unet.key)))
+        _put(pipeline.unet, load_weights(snapshot.unet, base, store), snapshot, base_model)
     if snapshot.decoder:
-        missing = pipeline.vae.load_state_dict(load_file(store.path(snapshot.decoder.key)), strict=False)
-        if missing.unexpected_keys:
-            raise ModelError(f"snapshot of epoch {snapshot.epoch} is of another base model than {base_model}")
+        encoder = {k: v for k, v in pipeline.vae.state_dict().items() if k not in decoder_parameters(pipeline.vae)}
+        _put(pipeline.vae, encoder | load_weights(snapshot.decoder, base, store), snapshot, base_model)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     pipeline.to(torch.float16).save_pretrained(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+
+
+def _put(model: torch.nn.Module, weights: dict[str, torch.Tensor], snapshot: Snapshot, base_model: str) -> None:
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelError(
+            f"snapshot of epoch {snapshot.epoch} does not fit base model {base_model} "
+            f"({' '.join(str(error).split())[:120]}); use the base model it was trained from"
+        ) from error

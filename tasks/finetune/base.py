@@ -1,14 +1,18 @@
 """Loading the base model's parts, and the identity of their weights."""
 
+# diffusers names its classes lazily.
+# pyright: reportPrivateImportUsage=false
+
 import hashlib
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from tasks.finetune.errors import ModelError
+from tasks.finetune.errors import ModelError, first_line
 from tasks.store import sha256_of
 
 
@@ -28,11 +32,24 @@ def load_part(kind: str, base_model: str, revision: str | None) -> object:
     try:
         part = loaders[kind].from_pretrained(base_model, subfolder=kind, revision=revision, **weights)
     except Exception as error:
-        raise ModelError(
-            f"base model {base_model} can't be loaded: its {kind} ({type(error).__name__}: {str(error).splitlines()[0]}); "
-            "check the id and revision, connect to the hub, or give a local folder"
-        ) from error
+        raise _unloadable(base_model, kind, error) from error
     return part.float() if isinstance(part, torch.nn.Module) else part
+
+
+def load_config(kind: str, base_model: str, revision: str | None) -> dict[str, Any]:
+    """The configuration of the `unet` or `vae`, without its weights. Raises ModelError as `load_part` does."""
+    loader: Any = {"unet": UNet2DConditionModel, "vae": AutoencoderKL}[kind]
+    try:
+        return loader.load_config(base_model, subfolder=kind, revision=revision)
+    except Exception as error:
+        raise _unloadable(base_model, kind, error) from error
+
+
+def _unloadable(base_model: str, kind: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"base model {base_model} can't be loaded: its {kind} ({first_line(error)}); "
+        "check the id and revision, connect to the hub, or give a local folder"
+    )
 
 
 def identity(base_model: str, revision: str | None) -> str:

@@ -2,15 +2,17 @@
 
 import hashlib
 import io
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from tasks.finetune.errors import DatasetError
+from tasks.finetune.errors import DatasetError, first_line
 from tasks.records import DatasetRef
 from tasks.store import Store
 
@@ -56,10 +58,10 @@ def _from_library(name: str) -> list[Row]:
 
     path, _, revision = name.partition("@")
     try:
-        loaded = datasets.load_dataset(path, revision=revision or None, split="train")
+        loaded: Any = datasets.load_dataset(path, revision=revision or None, split="train")
     except Exception as error:
         raise DatasetError(
-            f"dataset {name} can't be loaded ({type(error).__name__}: {str(error).splitlines()[0]}); "
+            f"dataset {name} can't be loaded ({first_line(error)}); "
             "give a folder, or owner/name@revision with the hub in reach"
         ) from error
     _check_columns(loaded.column_names, name)
@@ -100,7 +102,8 @@ def decode(row: Row, resolution: int) -> np.ndarray:
         image = Image.open(io.BytesIO(row.image)).convert("RGB")
     except Exception as error:
         raise DatasetError(
-            f"picture {row.id[:12]} ({row.text!r}) no longer decodes ({error}); remove the row or collect again"
+            f"picture {row.id[:12]} ({row.text[:60]!r}) no longer decodes ({type(error).__name__}); "
+            "remove the row or collect again"
         ) from error
     scale = resolution / min(image.size)
     if scale != 1:
@@ -110,6 +113,22 @@ def decode(row: Row, resolution: int) -> np.ndarray:
         )
     left, top = (image.width - resolution) // 2, (image.height - resolution) // 2
     return np.asarray(image.crop((left, top, left + resolution, top + resolution)))
+
+
+def check_pictures(rows: list[Row], resolution: int) -> None:
+    """Decode every picture, and raise one DatasetError with the count and the names of those that do not decode."""
+
+    def fault(row: Row) -> str:
+        try:
+            decode(row, resolution)
+        except DatasetError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor() as pool:
+        faults = [found for found in pool.map(fault, rows) if found]
+    if faults:
+        raise DatasetError(f"{len(faults)} of {len(rows)} pictures can't be read; the first: {faults[0]}")
 
 
 def pixels(rows: list[Row], resolution: int) -> torch.Tensor:

@@ -4,6 +4,9 @@ The diffusion loss gives a decoder no gradient, so this is never summed with it.
 model made for the base VAE stay valid.
 """
 
+# diffusers names its classes lazily.
+# pyright: reportPrivateImportUsage=false
+
 import math
 import time
 from collections.abc import Callable
@@ -20,6 +23,7 @@ from tasks.finetune.errors import Interrupted, LossError
 from tasks.finetune.latents import LatentCache
 from tasks.finetune.loop import Step
 from tasks.finetune.loss import cosine, order
+from tasks.finetune.memory import peak_memory
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.state import load_state, save_state
 from tasks.randomness import generator_for
@@ -34,7 +38,7 @@ def decoder_parameters(vae: AutoencoderKL) -> dict[str, torch.nn.Parameter]:
 
 
 @torch.no_grad()
-def psnr(vae: AutoencoderKL, latents: LatentCache, rows: list[Row], resolution: int, device: torch.device) -> float:
+def psnr(vae: Any, latents: LatentCache, rows: list[Row], resolution: int, device: torch.device) -> float:
     """Mean PSNR in dB (pixels in [0, 1]) of decoding the mean latents of these pictures."""
     values = []
     for start in range(0, len(rows), 16):
@@ -88,18 +92,12 @@ def train_decoder(
         rate = cosine(step, steps, settings.decoder_learning_rate)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        noise = torch.stack(
-            [
-                torch.randn(latents.mean.shape[1:], generator=generator_for(settings.seed, "decoder", step, rows[r].id))
-                for r in chosen
-            ]
-        )
-        z = (latents.mean[chosen] + latents.std[chosen] * noise).to(device) / vae.config.scaling_factor
-        with accelerator.autocast():
-            decoded = vae.decode(z, return_dict=False)[0]
-        loss = F.l1_loss(decoded.float(), pixels([rows[r] for r in chosen], settings.resolution).to(device))
+        loss = decoder_loss(vae, latents, rows, chosen, step, settings, accelerator)
         if not math.isfinite(loss.item()):
-            raise LossError(f"decoder loss is {loss.item()} at step {step}; lower decoder_learning_rate")
+            names = ", ".join(rows[r].id[:12] for r in chosen[:8])
+            raise LossError(
+                f"decoder loss is {loss.item()} at step {step}, pictures {names}; lower decoder_learning_rate"
+            )
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(named.values(), settings.max_grad_norm)
         optimizer.step()
@@ -107,7 +105,7 @@ def train_decoder(
         progress["step"] = step + 1
         progress["losses"].append(loss.item())
         speed = (step + 1 - first) * batch / (time.monotonic() - began)
-        report(Step(step + 1, steps, (step + 1) / per_epoch, loss.item(), rate, speed))
+        report(Step(step + 1, steps, (step + 1) / per_epoch, loss.item(), rate, speed, peak_memory(device)))
         if step + 1 in at:
             snapshot(at[step + 1])
         stop = stopping()
@@ -116,3 +114,18 @@ def train_decoder(
         if stop and step + 1 < steps:
             raise Interrupted(f"decoder stopped at step {step + 1} of {steps}; run the stage again to go on from there")
     return progress
+
+
+def decoder_loss(
+    vae: Any, latents: LatentCache, rows: list[Row], chosen: list[int], step: int,
+    settings: FinetuneSettings, accelerator: Accelerator,
+) -> torch.Tensor:  # fmt: skip
+    """L1 between these pictures (pixels in [-1, 1]) and the decoder's, from latents drawn of their posteriors."""
+    shape = latents.mean.shape[1:]
+    noise = torch.stack(
+        [torch.randn(shape, generator=generator_for(settings.seed, "decoder", step, rows[r].id)) for r in chosen]
+    )
+    z = (latents.mean[chosen] + latents.std[chosen] * noise).to(accelerator.device) / vae.config.scaling_factor
+    with accelerator.autocast():
+        decoded = vae.decode(z, return_dict=False)[0]
+    return F.l1_loss(decoded.float(), pixels([rows[r] for r in chosen], settings.resolution).to(accelerator.device))

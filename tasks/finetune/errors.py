@@ -19,3 +19,12 @@ class LossError(FinetuneError):
 
 class Interrupted(FinetuneError):
     """The training was asked to stop; its state is saved."""
+
+
+class ResourceError(FinetuneError):
+    """The disk or the memory is too small for the training."""
+
+
+def first_line(error: Exception) -> str:
+    """The error's type and the first line of its message."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

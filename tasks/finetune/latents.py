@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from tasks.finetune.data import Row, pixels
+from tasks.finetune.data import Row, check_pictures, pixels
 from tasks.settings import digest
 
 
@@ -34,13 +34,17 @@ class TextCache:
 
 
 @torch.no_grad()
-def cache_latents(vae: AutoencoderKL, vae_id: str, rows: list[Row], resolution: int, folder: Path) -> LatentCache:
-    """Encode every picture once, in fp32, and keep the result on disk under its content: ids, VAE, resolution."""
+def cache_latents(vae: Any, vae_id: str, rows: list[Row], resolution: int, folder: Path) -> LatentCache:
+    """Encode every picture once, in fp32, and keep the result on disk under its content: ids, VAE, resolution.
+
+    Raises DatasetError, before anything is encoded, when pictures do not decode.
+    """
     ids = tuple(row.id for row in rows)
     path = folder / f"latents-{digest([ids, vae_id, resolution])[:16]}.safetensors"
     if path.exists():
         tensors = load_file(path)
         return LatentCache(ids, tensors["mean"], tensors["std"])
+    check_pictures(rows, resolution)
     means, stds = [], []
     for start in range(0, len(rows), 16):
         batch = pixels(rows[start : start + 16], resolution).to(vae.device)

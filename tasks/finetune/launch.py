@@ -45,7 +45,7 @@ def launch(
                 last_lines = [*last_lines[-5:], line.rstrip()]
                 log(line.rstrip())
             elif "error" in message:
-                failure = getattr(errors, message["kind"], FinetuneError)(message["error"])
+                failure = failure or getattr(errors, message["kind"], FinetuneError)(message["error"])
             else:
                 report(message.pop("stage"), Step(**message))
         status = process.wait()

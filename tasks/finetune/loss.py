@@ -1,5 +1,8 @@
 """The diffusion loss and everything random in it, as pure functions of (seed, step, picture id)."""
 
+# diffusers names its classes lazily.
+# pyright: reportPrivateImportUsage=false
+
 import math
 from dataclasses import dataclass
 
@@ -68,7 +71,7 @@ def diffusion_loss(
     if prediction_type == "epsilon":
         target = noise
     elif prediction_type == "v_prediction":
-        target = scheduler.get_velocity(latents, noise, timesteps)
+        target = scheduler.get_velocity(latents, noise, timesteps)  # type: ignore[arg-type]
     else:
         raise ValueError(f"prediction type {prediction_type} is not trained here; use an epsilon or v_prediction base")
     loss = F.mse_loss(model_pred.float(), target.float(), reduction="none").mean(dim=(1, 2, 3))

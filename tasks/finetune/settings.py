@@ -49,7 +49,7 @@ class FinetuneSettings(StageSettings):
     )  # fmt: skip
     caption_dropout: float = Field(
         0.0, ge=0, le=1, title="Caption dropout",
-        description="Share of captions replaced by the empty one. SD v1-4 was trained with 0.1, the plain recipe uses 0.",
+        description="Share of captions replaced by the empty one. SD v1-4 was trained with 0.1; the plain recipe: 0.",
     )  # fmt: skip
     min_snr_gamma: float = Field(
         0.0, ge=0, title="Min-SNR gamma", description="Loss weight min(SNR, gamma)/SNR (Hang et al. 2023); 0 is off."
@@ -57,6 +57,15 @@ class FinetuneSettings(StageSettings):
     offset_noise: float = Field(
         0.0, ge=0, le=1, title="Offset noise", description="Share of noise constant over a channel; 0 is off."
     )
+    lora_rank: int = Field(
+        0, ge=0, le=512, title="LoRA rank",
+        description="Train adapters of this rank on the attention weights instead of the whole UNet: less memory, "
+        "a weaker grip on style; try a rate of 1e-4. Snapshots hold the merged weights. 0 is off.",
+    )  # fmt: skip
+    optimizer: Literal["adamw", "adamw8bit"] = Field(
+        "adamw", title="Optimizer",
+        description="adamw8bit keeps the moments in 8 bits (6 bytes a parameter less) and needs bitsandbytes.",
+    )  # fmt: skip
     held_out: float = Field(
         0.05, ge=0, lt=0.5, title="Held out",
         description="Share of the pictures never trained on, fixed by their content, to see overfitting.",
@@ -86,9 +95,22 @@ class FinetuneSettings(StageSettings):
         title="Checkpoint every",
         description="Optimizer steps between saves of the state a killed run resumes from.",
     )
-    processes: int = working(
-        1, ge=1, le=64, title="Processes", description="Training processes, one a GPU, started by torchrun when over 1."
+    torch_compile: bool = working(
+        False,
+        title="Compile",
+        description="Compile the UNet first: minutes at the start, faster steps on a GPU; gains nothing on a CPU.",
     )
+    validation_prompts: tuple[str, ...] = working(
+        (),
+        title="Preview prompts",
+        description="Drawn at every snapshot, once each, into the training folder and TensorBoard; none by default, "
+        "for the showcase draws all snapshots afterwards. They change nothing in the training.",
+    )
+    processes: int = Field(
+        1, ge=1, le=64, title="Processes",
+        description="Training processes, one a GPU, started by torchrun when over 1. A step takes `batch size` "
+        "pictures on each, so two processes of 4 train as one of 8 does.",
+    )  # fmt: skip
 
     def output_settings(self) -> dict[str, Any]:
         """Without the base model's address: `base.identity`, which stands for its weights, goes into keys instead."""

@@ -5,19 +5,39 @@ import tempfile
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
+from tasks.finetune.errors import ModelError
 from tasks.records import StoredFile
 from tasks.store import Store
 
 UNET_FILE = "unet/diffusion_pytorch_model.safetensors"
 DECODER_FILE = "vae/decoder.safetensors"
+BASE = "wikistyle_base"
 
 
-def save_weights(path: str, named: dict[str, torch.Tensor], store: Store) -> StoredFile:
-    """Store the tensors as fp16 safetensors; `path` says where the file belongs in a pipeline's folder."""
+def save_weights(path: str, named: dict[str, torch.Tensor], base_identity: str, store: Store) -> StoredFile:
+    """Store the tensors as fp16 safetensors; `path` says where the file belongs in a pipeline's folder.
+
+    The file names the base model it was trained from, so that it is never put into another.
+    """
     half = {name: p.detach().to("cpu", torch.float16).contiguous() for name, p in named.items()}
     with tempfile.TemporaryDirectory(prefix="wikistyle-") as folder:
         file = Path(folder) / "weights.safetensors"
-        save_file(half, file, metadata={"format": "pt"})
+        # One entry only: safetensors writes several in an order of chance, and the same weights must be the same bytes.
+        save_file(half, file, metadata={BASE: base_identity})
         return StoredFile(path=path, key=store.put_file(file), bytes=os.path.getsize(file))
+
+
+def load_weights(file: StoredFile, base_identity: str, store: Store) -> dict[str, torch.Tensor]:
+    """A snapshot's tensors. Raises ModelError when they were trained from another base model than this one."""
+    path = store.path(file.key)
+    with safe_open(path, "pt") as opened:
+        made_from = (opened.metadata() or {}).get(BASE, base_identity)
+    if made_from != base_identity:
+        raise ModelError(
+            f"snapshot {file.key[:12]} was trained from base model {made_from[:60]}, not from {base_identity[:60]}; "
+            "use the base model and revision it was trained from"
+        )
+    return load_file(path)
