@@ -3,30 +3,27 @@
 Order: VAE, CLIP (its text half conditions the UNet), BLIP (its vision tower starts from CLIP's), UNet.
 """
 
-import json
 from pathlib import Path
 
-from samples.models import blip, clip, unet, vae
-from samples.models.drawings import TRAINING_STYLES, fetch_packages, load_drawings
+from samples.models import blip, cards, clip, unet, vae
+from samples.models.drawings import SEEN_STYLES, TRAINING_STYLES, fetch_packages, load_drawings
 
 WORK = Path(".work")
 
 
 def main() -> None:
     packages = fetch_packages(WORK / "npm")
-    drawings = load_drawings(packages, TRAINING_STYLES)
+    drawings, more = (load_drawings(packages, styles) for styles in (TRAINING_STYLES, SEEN_STYLES))
     things = list(load_drawings(packages, ("openmoji",)).things)
     work, target = WORK / "models", Path(__file__).parent
     base = work / "base"
-    seconds = {}
-    if not (base / "vae").exists():
-        seconds["vae"] = vae.train(drawings, work, base / "vae")
-    if not (base / "text_encoder").exists():
-        seconds["clip"] = clip.train(drawings, things, work, target / "clip", base)
-    if not (target / "blip" / "model.safetensors").exists():
-        seconds["blip"] = blip.train(drawings, things, target / "clip", work, target / "blip")
-    unet.train_base(drawings, base, work, target / "base")
-    print(json.dumps({name: round(value) for name, value in seconds.items()}))
+    seconds = {"base": vae.train(drawings, work, base / "vae")}
+    model, tokenizer, took = clip.train(drawings, things, work, base)
+    seconds["clip"] = took + clip.refine(model, tokenizer, more, work)
+    clip.save(model, tokenizer, target / "clip")
+    seconds["blip"] = blip.train(more, things, target / "clip", work, target / "blip")
+    seconds["base"] += unet.train_base(drawings, base, work, target / "base")
+    cards.measure_and_write(packages, seconds)
 
 
 if __name__ == "__main__":

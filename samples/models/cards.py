@@ -1,13 +1,13 @@
 """The model cards: what each sample model is, what it was made from, and its measured figures.
 
-`python -m samples.models.cards` measures (`evaluate`) and writes them.
+They are written at the end of `samples.models.build`.
 """
 
 import json
 from pathlib import Path
 
 from samples.models import evaluate
-from samples.models.drawings import PACKAGES, fetch_packages
+from samples.models.drawings import PACKAGES
 
 HERE = Path(__file__).parent
 STYLES = """\
@@ -99,13 +99,10 @@ def write_cards(figures: dict[str, dict[str, float]], seconds: dict[str, float])
         (HERE / name / "README.md").write_text(card(name, own, seconds.get(name)))
 
 
-def main() -> None:
-    figures = evaluate.measure(fetch_packages(Path(".work/npm")), HERE, HERE / "base")
-    (HERE / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
-    seconds = HERE / "seconds.json"
-    write_cards(figures, json.loads(seconds.read_text()) if seconds.exists() else {})
-    print(json.dumps(figures, indent=1))
-
-
-if __name__ == "__main__":
-    main()
+def measure_and_write(packages: dict[str, Path], seconds: dict[str, float]) -> None:
+    """Measure all models, keep the figures in `figures.json`, and write the cards."""
+    figures = evaluate.measure(packages, HERE, HERE / "base")
+    kept = {"figures": figures, "seconds": {name: round(value) for name, value in seconds.items()}}
+    (HERE / "figures.json").write_text(json.dumps(kept, indent=1) + "\n")
+    write_cards(figures, seconds)
+    print(json.dumps(kept, indent=1))

@@ -1,8 +1,11 @@
 """The drawings of things in each style, as arrays: Noto, Twemoji and Fluent to train on, OpenMoji to measure on."""
 
 import io
+import json
+import re
 import subprocess
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +20,14 @@ PACKAGES = {
     "noto": "emoji-datasource-google@16.0.0",
     "twemoji": "emoji-datasource-twitter@16.0.0",
     "fluent": "@lobehub/fluent-emoji-3d@1.1.0",
+    "fluent-flat": "@iconify-json/fluent-emoji-flat@1.2.6",
+    "emojione": "@iconify-json/emojione@1.2.3",
+    "noto-v1": "@iconify-json/noto-v1@1.2.5",
+    "fxemoji": "@iconify-json/fxemoji@1.2.2",
 }
-TRAINING_STYLES = ("noto", "twemoji", "fluent")
+TRAINING_STYLES = ("noto", "twemoji", "fluent")  # what the VAE and the UNet draw
+# What CLIP and BLIP look at besides: three styles are too few to recognise a thing in a style never seen.
+SEEN_STYLES = (*TRAINING_STYLES, "fluent-flat", "emojione", "noto-v1", "fxemoji")
 SIZE = 64
 
 
@@ -62,8 +71,8 @@ def on_white(image: Image.Image, size: int = SIZE) -> np.ndarray:
     return np.asarray(flat if flat.size == (size, size) else flat.resize((size, size), Image.Resampling.LANCZOS))
 
 
-def rasterise(svg: Path, size: int) -> Image.Image:
-    """RGBA [size, size] of an OpenMoji drawing, cropped to the square around its ink.
+def rasterise(svg: str, size: int) -> Image.Image:
+    """RGBA [size, size] of a vector drawing, cropped to the square around its ink.
 
     OpenMoji leaves margins of a fifth of the picture where the other styles leave none. The drawing is rendered at
     the scale that makes the crop fit, so that its edges stay as crisp, and as compressible, as the vectors are.
@@ -78,9 +87,39 @@ def rasterise(svg: Path, size: int) -> Image.Image:
     return square
 
 
-def _render(svg: Path, size: int) -> Image.Image:
-    png = bytes(resvg_py.svg_to_bytes(svg_path=str(svg), width=size, height=size))
+def _render(svg: str, size: int) -> Image.Image:
+    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))
     return Image.open(io.BytesIO(png)).convert("RGBA")
+
+
+@lru_cache
+def _icons(package: Path) -> dict[str, str]:
+    """SVGs of an Iconify package by name, reduced to letters and digits."""
+    icons = json.loads((package / "icons.json").read_text())
+    parents = {name: name for name in icons["icons"]} | {n: a["parent"] for n, a in icons.get("aliases", {}).items()}
+    found = {}
+    for name, parent in parents.items():
+        icon = icons["icons"][parent]
+        width, height = (icon.get(side, icons.get(side, 16)) for side in ("width", "height"))
+        head = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        found[_bare(name)] = f'{head}viewBox="0 0 {width} {height}">{icon["body"]}</svg>'
+    return found
+
+
+@lru_cache
+def _older_names(noto: Path) -> dict[str, list[str]]:
+    """Hexcode → the names a character had before: its Unicode name and its short names."""
+    rows = json.loads((noto / "emoji.json").read_text())
+    return {r["unified"].replace("-FE0F", "").lower(): [r["name"] or "", *r["short_names"]] for r in rows}
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _iconify(thing: Thing, package: Path) -> str | None:
+    names = [thing.name, *_older_names(package.parent.parent / "noto" / "package").get(thing.hexcode, [])]
+    return next((svg for name in names if (svg := _icons(package).get(_bare(name)))), None)
 
 
 def _candidates(hexcode: str) -> list[str]:
@@ -91,11 +130,14 @@ def _candidates(hexcode: str) -> list[str]:
 
 def read_drawing(thing: Thing, style: str, package: Path, size: int = SIZE) -> np.ndarray | None:
     """One drawing as uint8 [size, size, 3], or None where the style has no such drawing."""
+    if style in ("fluent-flat", "emojione", "noto-v1", "fxemoji"):
+        svg = _iconify(thing, package)
+        return on_white(rasterise(svg, size), size) if svg else None
     for stem in _candidates(thing.hexcode):
         if style == "openmoji":
             path = package / "color" / "svg" / f"{stem.upper()}.svg"
             if path.exists():
-                return on_white(rasterise(path, size), size)
+                return on_white(rasterise(path.read_text(), size), size)
         else:
             folder = {"noto": "img/google/64", "twemoji": "img/twitter/64", "fluent": "assets"}[style]
             path = package / folder / f"{stem}.{'webp' if style == 'fluent' else 'png'}"

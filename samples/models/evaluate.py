@@ -3,6 +3,11 @@
 `python -m samples.models.evaluate` prints them as JSON and writes the contact sheet of the base model.
 """
 
+# diffusers and transformers annotate their models' arguments and outputs too narrowly.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false, reportOperatorIssue=false
+# pyright: reportPrivateImportUsage=false
+
 import itertools
 import json
 from pathlib import Path

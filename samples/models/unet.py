@@ -1,5 +1,10 @@
 """Train the sample profile's UNet with wikistyle's own fine-tuning loop, from random weights."""
 
+# diffusers and transformers annotate their models' arguments and outputs too narrowly.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false, reportOperatorIssue=false
+# pyright: reportPrivateImportUsage=false
+
 import io
 import json
 import shutil
@@ -111,8 +116,8 @@ def training_settings(untrained: Path) -> FinetuneSettings:
     )
 
 
-def train_base(drawings: Drawings, base: Path, work: Path, target: Path) -> None:
-    """Train on top of the `base` folder's VAE and text encoder; the finished pipeline goes to `target`."""
+def train_base(drawings: Drawings, base: Path, work: Path, target: Path) -> float:
+    """Train on top of the `base` folder's VAE and text encoder; the finished pipeline goes to `target`. Returns seconds."""
     untrained = work / "untrained"
     if not (untrained / "model_index.json").exists():
         for part in ("vae", "text_encoder", "tokenizer"):

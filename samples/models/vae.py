@@ -1,5 +1,10 @@
 """Train the sample profile's `AutoencoderKL`: f = 4, 4 latent channels, 64 px."""
 
+# diffusers and transformers annotate their models' arguments and outputs too narrowly.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false, reportOperatorIssue=false
+# pyright: reportPrivateImportUsage=false
+
 from pathlib import Path
 
 import numpy as np

@@ -121,7 +121,7 @@ def draw(thing: Thing, openmoji: Path, purpose: str = "size") -> Image.Image:
     """The drawing as RGBA, 200–420 px a side, one in six on a wider or taller canvas, as uploads come."""
     side = 200 + number_of(thing.name, purpose) % 56 * 4
     svg = drawing_paths(openmoji)[thing.hexcode]
-    drawing = rasterise(svg, side)
+    drawing = rasterise(svg.read_text(), side)
     shape = number_of(thing.name, "shape") % 12
     if shape > 1:
         return drawing
