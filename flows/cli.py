@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from pydantic import BaseModel
@@ -131,14 +131,14 @@ def main() -> None:
     except typer.Abort:
         _fail("stopped", 1)
     except Exception as error:
-        if hasattr(error, "show"):  # the command line's own errors, which say how it is used
-            error.show()
-            sys.exit(error.exit_code)
+        if show_usage := getattr(error, "show", None):  # the command line's own errors
+            show_usage()
+            sys.exit(2)
         if os.environ.get("WIKISTYLE_TRACEBACK"):
             raise
         _fail(" ".join(str(error).split()) or type(error).__name__, 1)
 
 
-def _fail(message: str, status: int) -> None:
+def _fail(message: str, status: int) -> NoReturn:
     print(f"wikistyle: {message}", file=sys.stderr)
     sys.exit(status)

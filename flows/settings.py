@@ -33,13 +33,15 @@ class Settings(StageSettings):
         description="here: in this process's own worker. gpu-pool: as child runs of the fine-tune and showcase "
         "deployments of the same profile, on the GPU work pool.",
     )
-    scrape: ScrapeSettings = Field(default_factory=ScrapeSettings, title="1. Scrape")
-    convert: ConvertSettings = Field(default_factory=ConvertSettings, title="2. Convert")
-    caption: CaptionSettings = Field(default_factory=CaptionSettings, title="3. Caption")
-    dataset: DatasetSettings = Field(default_factory=DatasetSettings, title="4. Dataset")
-    finetune: FinetuneSettings = Field(default_factory=FinetuneSettings, title="5. Fine-tune")
-    sample: SampleSettings = Field(default_factory=SampleSettings, title="6. Sample")
-    animate: AnimateSettings = Field(default_factory=AnimateSettings, title="7. Animate")
+    scrape: ScrapeSettings = Field(default_factory=lambda: ScrapeSettings.model_validate({}), title="1. Scrape")
+    convert: ConvertSettings = Field(default_factory=lambda: ConvertSettings.model_validate({}), title="2. Convert")
+    caption: CaptionSettings = Field(default_factory=lambda: CaptionSettings.model_validate({}), title="3. Caption")
+    dataset: DatasetSettings = Field(default_factory=lambda: DatasetSettings.model_validate({}), title="4. Dataset")
+    finetune: FinetuneSettings = Field(
+        default_factory=lambda: FinetuneSettings.model_validate({}), title="5. Fine-tune"
+    )
+    sample: SampleSettings = Field(default_factory=lambda: SampleSettings.model_validate({}), title="6. Sample")
+    animate: AnimateSettings = Field(default_factory=lambda: AnimateSettings.model_validate({}), title="7. Animate")
 
 
 def profile_names() -> list[str]:

@@ -1,7 +1,6 @@
 """Cache keys hold content and nothing else; batch borders stay where they are."""
 
 import pytest
-from pydantic import Field
 
 from tasks.caching import ContentKey, batches, call
 from tasks.settings import StageSettings, working
@@ -9,7 +8,7 @@ from tasks.store import Store
 
 
 class Some(StageSettings):
-    quality: int = Field(95)
+    quality: int = 95
     connections: int = working(2)
 
 

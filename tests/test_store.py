@@ -30,14 +30,14 @@ def test_a_damaged_object_is_named_with_a_remedy(store):
 
 
 def test_a_missing_object_is_named(store):
-    with pytest.raises(StoreError, match="ab12 is not in the store"):
+    with pytest.raises(StoreError, match=r"ab12 is not in the store"):
         store.read("ab12")
 
 
 def test_a_store_that_cannot_be_written_says_so_in_one_line(tmp_path):
     blocker = tmp_path / "file"
     blocker.write_text("in the way")
-    with pytest.raises(StoreError, match="can't be written.*set WIKISTYLE_STORE") as error:
+    with pytest.raises(StoreError, match=r"can't be written.*set WIKISTYLE_STORE") as error:
         Store(str(blocker / "store")).check_writable()
     assert "\n" not in str(error.value)
 

@@ -117,7 +117,7 @@ def training_settings(untrained: Path) -> FinetuneSettings:
 
 
 def train_base(drawings: Drawings, base: Path, work: Path, target: Path) -> float:
-    """Train on top of the `base` folder's VAE and text encoder; the finished pipeline goes to `target`. Returns seconds."""
+    """Train on the `base` folder's VAE and text encoder; the pipeline goes to `target`. Returns the seconds it took."""
     untrained = work / "untrained"
     if not (untrained / "model_index.json").exists():
         for part in ("vae", "text_encoder", "tokenizer"):
@@ -136,7 +136,10 @@ def train_base(drawings: Drawings, base: Path, work: Path, target: Path) -> floa
             print("unet", line, flush=True)
 
     job = TrainingJob(dataset=str(work / "drawings"), settings=training_settings(untrained), folder=str(work / "unet"))
-    install(train(job, store, report).snapshots[-1].unet.key, store, untrained, target)  # type: ignore[union-attr]
+    training = train(job, store, report)
+    install(training.snapshots[-1].unet.key, store, untrained, target)  # type: ignore[union-attr]
+    speeds = [json.loads(line)["images_per_second"] for line in (work / "unet-log.jsonl").read_text().splitlines()]
+    return training.images_trained * EPOCHS / (sum(speeds) / len(speeds))
 
 
 def install(key: str, store: Store, untrained: Path, base: Path) -> None:

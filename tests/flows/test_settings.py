@@ -28,10 +28,18 @@ def test_a_profile_can_be_a_file(tmp_path):
     ("profile", "overrides", "message"),
     [
         ("smaple", [], "profile smaple is neither a file nor one of sample, simpsons"),
-        ("sample", ["finetune.epoch=3"], "setting finetune.epoch of profile sample does not exist; there are: .*epochs"),
+        (
+            "sample",
+            ["finetune.epoch=3"],
+            "setting finetune.epoch of profile sample does not exist; there are: .*epochs",
+        ),
         ("sample", ["finetun.epochs=3"], "setting finetun of profile sample does not exist; there are: .*finetune"),
         ("sample", ["finetune.epochs=none"], "setting finetune.epochs .* is 'none': input should be a valid integer"),
-        ("sample", ["finetune.epochs=0"], "setting finetune.epochs .* is 0: input should be greater than or equal to 1"),
+        (
+            "sample",
+            ["finetune.epochs=0"],
+            "setting finetune.epochs .* is 0: input should be greater than or equal to 1",
+        ),
         ("sample", ["finetune.epochs"], "--set finetune.epochs has no value; write"),
     ],
 )
