@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def prefect(prefect_server: None, tmp_path, monkeypatch) -> Iterator[None]:
     monkeypatch.setenv("WIKISTYLE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("WIKISTYLE_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("WIKISTYLE_TRAINING", str(tmp_path / "training"))
-    own = {
+    own: Any = {
         PREFECT_LOCAL_STORAGE_PATH: tmp_path / "results",
         PREFECT_RESULTS_PERSIST_BY_DEFAULT: True,
         PREFECT_RESULTS_DEFAULT_SERIALIZER: "json",

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,10 +75,10 @@ def test_the_dataset_and_the_model_load_without_wikistyle(prefect, small, tmp_pa
     rows = datasets.load_dataset(str(folder / "dataset"), split="train", cache_dir=str(tmp_path / "hf"))
     assert rows[0]["image"].mode == "RGB"
     assert rows[0]["text"]
-    pipeline = StableDiffusionPipeline.from_pretrained(folder / "model", torch_dtype=torch.float32)
+    pipeline: Any = StableDiffusionPipeline.from_pretrained(folder / "model", torch_dtype=torch.float32)
     picture = pipeline("a robot", num_inference_steps=2, output_type="np").images[0]
     assert picture.shape == (64, 64, 3)
-    base = StableDiffusionPipeline.from_pretrained(small.finetune.base_model, torch_dtype=torch.float32)
+    base: Any = StableDiffusionPipeline.from_pretrained(small.finetune.base_model, torch_dtype=torch.float32)
     for part in ("text_encoder", "vae.encoder", "vae.quant_conv"):
         ours, theirs = _part(pipeline, part).state_dict(), _part(base, part).state_dict()
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs), f"{part} stays as it was"

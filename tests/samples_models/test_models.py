@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,8 +42,9 @@ def test_all_of_them_are_safetensors_of_40_mb_at_most():
 def clip():
     from transformers import CLIPModel, CLIPProcessor
 
-    model = CLIPModel.from_pretrained(MODELS / "clip").float().eval()  # type: ignore[attr-defined]
-    processor = CLIPProcessor.from_pretrained(MODELS / "clip")
+    model: Any = CLIPModel.from_pretrained(MODELS / "clip")
+    model.float().eval()
+    processor: Any = CLIPProcessor.from_pretrained(MODELS / "clip")
 
     def rank(images: list[Image.Image], names: list[str]) -> torch.Tensor:
         inputs = processor(text=names, images=images, padding="max_length", return_tensors="pt")
@@ -55,7 +57,7 @@ def clip():
 def test_the_base_draws_what_it_is_asked_for(clip):
     from diffusers import StableDiffusionPipeline
 
-    pipeline = StableDiffusionPipeline.from_pretrained(MODELS / "base", torch_dtype=torch.float32)
+    pipeline: Any = StableDiffusionPipeline.from_pretrained(MODELS / "base", torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     generators = [torch.Generator().manual_seed(0) for _ in THINGS]
     drawn = pipeline(list(THINGS), guidance_scale=4.0, num_inference_steps=20, generator=generators, output_type="np")
