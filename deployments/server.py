@@ -24,13 +24,25 @@ def job_template(kind: str, pool: str) -> dict | None:
     return json.loads((HERE / "job_templates" / f"{kind}-{part}.json").read_text())
 
 
-async def prepare(kind: str = "process") -> None:
-    """Make the pools, of a kind of POOL_KINDS, and the automations, or bring them up to date."""
+async def make_pools(kind: str = "process") -> None:
+    """Make the pools, of a kind of POOL_KINDS, or bring their job templates up to date."""
     from prefect import get_client
 
     async with get_client() as client:
         for pool in (CPU_POOL, GPU_POOL):
             await _make_pool(client, kind, pool)
+
+
+async def make_automations() -> None:
+    """Make the automations, or bring them up to date.
+
+    They are for servers on PostgreSQL with workers on other machines. On SQLite their book-keeping at every heartbeat
+    meets "database is locked", and the server stands still for a minute at a time; `wikistyle up`, which knows its
+    workers, does without them.
+    """
+    from prefect import get_client
+
+    async with get_client() as client:
         for path in sorted((HERE / "automations").glob("*.yaml")):
             await _make_automation(client, yaml.safe_load(path.read_text()))
 
@@ -70,7 +82,8 @@ def main() -> None:
     """Prepare the server that PREFECT_API_URL names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pools", choices=POOL_KINDS, default="process", help="what runs the flows")
-    asyncio.run(prepare(parser.parse_args().pools))
+    asyncio.run(make_pools(parser.parse_args().pools))
+    asyncio.run(make_automations())
 
 
 if __name__ == "__main__":

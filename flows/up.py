@@ -25,10 +25,10 @@ class UpError(RuntimeError):
 
 
 class Service:
-    """One process of the stack in a process group of its own, with its log."""
+    """One process of the stack in a process group of its own, with its log; `pool` is what a worker works for."""
 
-    def __init__(self, name: str, arguments: list[str], logs: Path):
-        self.name, self.arguments = name, arguments
+    def __init__(self, name: str, arguments: list[str], logs: Path, pool: str = ""):
+        self.name, self.arguments, self.pool = name, arguments, pool
         self.log = logs / f"{name}.log"
         self.process = self._start()
 
@@ -88,9 +88,11 @@ def up(port: int) -> None:
         services.append(Service("server", ["server", "start", "--host", "127.0.0.1", "--port", str(port)], logs))
         _wait_healthy(f"{address}/api/health", services[0])
         _deploy()
-        for name, pool, limit in (("cpu", "wikistyle-cpu", "4"), ("gpu", "wikistyle-gpu", "1")):
+        for name, limit in (("cpu", "4"), ("gpu", "1")):
+            pool = f"wikistyle-{name}"
+            _give_up_runs(pool, "the machine or `wikistyle up` ended")
             worker = ["worker", "start", "--pool", pool, "--type", "process", "--name", f"{name}-worker"]
-            services.append(Service(f"{name}-worker", [*worker, "--limit", limit], logs))
+            services.append(Service(f"{name}-worker", [*worker, "--limit", limit], logs, pool))
         print(f"UI: {address}  (logs: {logs}; Ctrl-C stops everything)", flush=True)
         _watch_over(services)
     except KeyboardInterrupt:
@@ -130,9 +132,9 @@ def _wait_healthy(url: str, server: Service) -> None:
 
 
 def _deploy() -> None:
-    from deployments.server import prepare
+    from deployments.server import make_pools
 
-    asyncio.run(prepare())
+    asyncio.run(make_pools())
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
         cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
@@ -151,4 +153,28 @@ def _watch_over(services: list[Service]) -> None:
         for worker in workers:
             if worker.ended():
                 print(f"{worker.name} ended with status {worker.process.returncode}; starting it again", flush=True)
+                worker.stop()
+                _give_up_runs(worker.pool, f"its worker ended with status {worker.process.returncode}")
                 worker.restart()
+
+
+def _give_up_runs(pool: str, reason: str) -> None:
+    """Crash the runs of a pool that has no worker now, so that they are taken up again instead of running for ever."""
+    asyncio.run(_crash_runs(pool, reason))
+
+
+async def _crash_runs(pool: str, reason: str) -> None:
+    from prefect import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
+    from prefect.states import Cancelled, Crashed
+
+    unfinished = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
+    async with get_client() as client:
+        runs = await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter.model_validate(unfinished),
+            work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [pool]}}),
+        )
+        for run in runs:
+            cancelling = run.state is not None and run.state.is_cancelling()
+            state = Cancelled(message=reason) if cancelling else Crashed(message=f"{reason}; what was done is kept")
+            await client.set_flow_run_state(run.id, state, force=True)

@@ -1,0 +1,205 @@
+"""`wikistyle up` in a fresh clone with a tiny profile of its own, and the few API calls the UI makes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import yaml
+
+from samples.wiki.content import SampleWiki
+from samples.wiki.server import serve
+from tests.caption.blip import save_tiny_blip
+from tests.sample.tiny import save_base
+from tests.scrape.faults import small_wiki
+
+ROOT = Path(__file__).resolve().parents[2]
+CLI = [sys.executable, "-c", "from flows.cli import main; main()"]
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+class Stack:
+    """A running `wikistyle up`: its clone, its home, and its server's API."""
+
+    def __init__(self, clone: Path, home: Path, url: str, process: subprocess.Popen, environment: dict[str, str]):
+        self.clone, self.home, self.url, self.process, self.environment = clone, home, url, process, environment
+        self.http = httpx.Client(base_url=f"{url}/api", timeout=60)
+
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer; asked again while SQLite is busy, as Prefect's own client does."""
+        for _ in range(20):
+            answer = self.http.request(method, path, json=body)
+            if answer.status_code != 503:
+                break
+            time.sleep(0.5)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def post(self, path: str, **body: Any) -> Any:
+        return self.request("POST", path, body)
+
+    def get(self, path: str) -> Any:
+        return self.request("GET", path)
+
+    def start(self, deployment: str, **settings: dict[str, Any]) -> str:
+        """A run as the form starts it: the deployment's parameters, with some settings changed; returns its id."""
+        found = self.get(f"/deployments/name/{deployment}")
+        values = found["parameters"]["settings"]
+        changed = values | {stage: values[stage] | new for stage, new in settings.items()}
+        parameters = found["parameters"] | {"settings": changed}
+        return self.post(f"/deployments/{found['id']}/create_flow_run", parameters=parameters)["id"]
+
+    def retry(self, run: str) -> None:
+        """What the UI's Retry button does."""
+        self.post(f"/flow_runs/{run}/set_state", state={"type": "SCHEDULED", "name": "AwaitingRetry"}, force=True)
+
+    def run(self, run: str) -> dict[str, Any]:
+        return self.get(f"/flow_runs/{run}")
+
+    def wait(self, run: str, seconds: float = 120, states: set[str] = FINAL) -> dict[str, Any]:
+        """The run once it is in one of the states (types)."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            found = self.run(run)
+            if found["state"]["type"] in states:
+                return found
+            time.sleep(0.5)
+        raise AssertionError(f"run {found['name']} is {found['state']['name']} after {seconds:.0f} s\n{self.logs(run)}")
+
+    def completed(self, run: str, seconds: float = 120) -> dict[str, Any]:
+        found = self.wait(run, seconds)
+        assert found["state"]["type"] == "COMPLETED", f"{found['state']['message']}\n{self.logs(run)}"
+        return found
+
+    def runs_of(self, flow: str) -> list[dict[str, Any]]:
+        """All runs of a flow, in the order they were made."""
+        return self.post("/flow_runs/filter", flows={"name": {"any_": [flow]}}, sort="START_TIME_ASC")
+
+    def tasks_of(self, run: str) -> list[dict[str, Any]]:
+        return self.post("/task_runs/filter", flow_runs={"id": {"any_": [run]}})
+
+    def logs(self, run: str) -> str:
+        found = self.post("/logs/filter", logs={"flow_run_id": {"any_": [run]}}, sort="TIMESTAMP_ASC")
+        return "\n".join(line["message"] for line in found)
+
+    def tree(self) -> list[psutil.Process]:
+        """Every process of the stack."""
+        parent = psutil.Process(self.process.pid)
+        return [parent, *parent.children(recursive=True)]
+
+    def processes(self, *words: str) -> list[psutil.Process]:
+        """Those of its processes whose command line has all the words."""
+        found = []
+        for process in self.tree():
+            try:
+                line = " ".join(process.cmdline())
+            except psutil.Error:
+                continue
+            if all(word in line for word in words):
+                found.append(process)
+        return found
+
+
+def environment_of(clone: Path, home: Path) -> dict[str, str]:
+    """The environment of a newcomer: nothing of Prefect or wikistyle is set but what the test needs."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "WIKISTYLE_"))}
+    return kept | {
+        "PYTHONPATH": str(clone),
+        "PWD": str(clone),
+        "WIKISTYLE_HOME": str(home),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def clone_to(folder: Path) -> None:
+    """The tracked and new files of this checkout, as a clone would have them."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+
+
+def tiny_profile(api_url: str, models: Path) -> dict[str, Any]:
+    """The whole story in seconds: a handful of pictures, random models of 32 px, one epoch."""
+    return {
+        "profile": "tiny",
+        "scrape": {"api_url": api_url},
+        "convert": {"max_side": 64},
+        "caption": {"model": str(save_tiny_blip(models / "blip")), "num_beams": 1, "max_new_tokens": 4},
+        "finetune": {
+            "base_model": str(models / "base"), "resolution": 32, "epochs": 1, "snapshot_every": 1, "batch_size": 4,
+            "decoder_epochs": 1, "checkpoint_steps": 1,
+        },
+        "sample": {"prompts": ["a cat"], "seeds": [0], "num_inference_steps": 3},
+    }  # fmt: skip
+
+
+class Wiki:
+    """A small wiki on loopback that pictures can be uploaded to."""
+
+    def __init__(self, url: str, content: SampleWiki):
+        self.url, self.content = url, content
+
+    def upload(self) -> str:
+        """One more picture of the second wave; returns its title."""
+        titles = {file.title for file in self.content.files}
+        later = next(f for f in SampleWiki(second_wave=True).files if f.row["wave"] == 2 and f.title not in titles)
+        self.content.files = sorted([*self.content.files, later], key=lambda file: file.name)
+        self.content.__dict__.pop("by_name", None)
+        return later.title
+
+
+@contextmanager
+def small_wiki_served() -> Iterator[Wiki]:
+    content = small_wiki(6)
+    with serve(wiki=content) as running:
+        yield Wiki(running.api_url, content)
+
+
+@contextmanager
+def running_stack(folder: Path, api_url: str, port: int) -> Iterator[Stack]:
+    """Clone, render, `wikistyle up`; at the end Ctrl-C, after which none of its processes is left."""
+    clone, home = folder / "clone", folder / "home"
+    clone_to(clone)
+    save_base(folder / "models" / "base")
+    profile = tiny_profile(api_url, folder / "models")
+    (clone / "deployments" / "profiles" / "tiny.yaml").write_text(yaml.safe_dump(profile))
+    environment = environment_of(clone, home)
+    subprocess.run([sys.executable, "-m", "deployments.render"], cwd=clone, env=environment, check=True)
+    process = subprocess.Popen(
+        [*CLI, "up", "--port", str(port)], cwd=clone, env=environment, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith("UI: "):
+            break
+    else:
+        raise AssertionError("".join(said))
+    stack = Stack(clone, home, said[-1].split()[1], process, environment)
+    tree = stack.tree()
+    try:
+        yield stack
+    finally:
+        tree = [*tree, *stack.tree()]
+        process.send_signal(signal.SIGINT)
+        try:
+            status = process.wait(60)
+        finally:
+            left = psutil.wait_procs(tree, timeout=5)[1]
+            for orphan in left:
+                orphan.kill()
+        assert (status, left) == (0, [])

@@ -1,0 +1,104 @@
+"""The whole story on a real server with one worker for each pool, and what a retry runs again."""
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.stack import Stack
+
+pytestmark = pytest.mark.e2e
+
+
+def ran(stack: Stack, run: str) -> Counter[str]:
+    """How often each task of a run did its work, by the task's name; what came from the cache doesn't count."""
+    done = [task for task in stack.tasks_of(run) if task["state"]["name"] == "Completed" and task["cache_key"]]
+    return Counter(task["task_key"].split("-")[0] for task in done)
+
+
+def test_the_story_completes_and_trains_on_the_gpu_pool_alone(stack: Stack):
+    story = stack.completed(stack.start("wikistyle/tiny"), 240)
+    assert story["work_pool_name"] == "wikistyle-cpu"
+    assert "Worker 'cpu-worker'" in stack.logs(story["id"])
+    for part in ("finetune", "showcase"):
+        (child,) = stack.runs_of(part)
+        assert child["work_pool_name"] == "wikistyle-gpu"
+        assert "Worker 'gpu-worker'" in stack.logs(child["id"])
+    folder = stack.clone / "runs" / "latest"
+    summary = json.loads((folder / "summary.json").read_text())
+    aside = len(summary["rejects"]) + summary["wiki"]["duplicates"]
+    assert summary["dataset"]["rows"] + aside == summary["wiki"]["listed"] == 6
+    assert [snapshot["epoch"] for snapshot in summary["snapshots"]] == [0, 1]
+    assert (folder / "gallery" / "index.html").is_file()
+
+
+def test_a_failed_training_is_retried_in_place_and_nothing_else_runs_again(stack: Stack):
+    """Retry on the story after its child failed; and when the GPU worker dies in mid-training, it goes on by itself."""
+    training = stack.home / "training"
+    training.rename(stack.home / "aside")
+    training.write_text("not a folder")
+    before = {run["id"] for run in stack.runs_of("finetune")}
+    story = stack.start("wikistyle/tiny", finetune={"seed": 1, "epochs": 20, "snapshot_every": 20})
+    failed = stack.wait(story, 120)
+    assert failed["state"]["type"] == "FAILED"
+    assert "finetune/tiny run" in failed["state"]["message"]
+    assert "press Retry" in failed["state"]["message"]
+
+    training.unlink()
+    (stack.home / "aside").rename(training)
+    stack.retry(story)
+    kill_in_mid_training(stack, training)
+    stack.completed(story, 180)
+    (child,) = [run for run in stack.runs_of("finetune") if run["id"] not in before]
+    assert child["state"]["type"] == "COMPLETED"
+    assert child["run_count"] == 3  # failed, killed, completed: one run, one training
+    inner = [run["id"] for run in stack.runs_of("collect") if run["start_time"] >= failed["start_time"]]
+    assert sum((ran(stack, run) for run in inner), Counter()) == Counter()
+    states = [state["name"] for state in stack.get(f"/flow_run_states/?flow_run_id={child['id']}")]
+    assert Counter(states)["AwaitingRetry"] == 2
+    assert Counter(states)["Crashed"] >= 1
+
+
+def kill_in_mid_training(stack: Stack, training: Path) -> None:
+    """SIGKILL the GPU worker, the run and the training at once, when there is something to resume, as a dead host."""
+    until = time.monotonic() + 90
+    while time.monotonic() < until:
+        started = stack.processes("-m tasks.finetune")
+        unfinished = [f for f in training.glob("*/unet.safetensors") if not (f.parent / "training.json").exists()]
+        if started and unfinished:
+            break
+        time.sleep(0.1)
+    else:
+        raise AssertionError("no training came to its first checkpoint")
+    (trainer,) = started
+    (worker,) = [p for p in stack.processes("worker start", "wikistyle-gpu") if p.ppid() == stack.process.pid]
+    doomed = [worker, *[p for p in worker.children(recursive=True) if p in trainer.parents()], trainer]
+    for process in doomed:
+        process.kill()
+    psutil.wait_procs(doomed, timeout=5)
+
+
+def test_a_killed_story_is_taken_up_and_finds_its_child_again(stack: Stack):
+    """The story's process is killed while its child draws: one story, one child, and nothing was drawn twice."""
+    before = {flow: {run["id"] for run in stack.runs_of(flow)} for flow in ("finetune", "showcase")}
+    story = stack.start("wikistyle/tiny", sample={"seeds": [0, 1]})
+    until = time.monotonic() + 60
+    while not (children := new(stack, "showcase", before)) and time.monotonic() < until:
+        time.sleep(0.2)
+    (engine,) = [process for process in stack.processes() if process.environ().get("PREFECT__FLOW_RUN_ID") == story]
+    engine.kill()
+    stack.wait(story, 30, {"CRASHED"})
+    stack.wait(story, 60, {"SCHEDULED", "PENDING", "RUNNING"})
+    stack.completed(story, 120)
+    assert stack.run(story)["run_count"] == 2
+    assert new(stack, "finetune", before) == []  # trained before
+    assert [run["id"] for run in new(stack, "showcase", before)] == [run["id"] for run in children]
+    assert stack.run(children[0]["id"])["run_count"] == 1
+
+
+def new(stack: Stack, flow: str, before: dict[str, set[str]]) -> list[dict]:
+    """The runs of a flow that were not there before."""
+    return [run for run in stack.runs_of(flow) if run["id"] not in before[flow]]
