@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from tasks.finetune.errors import FinetuneError, Interrupted
+from tasks.finetune.errors import FinetuneError, Interrupted, first_line
 
 EXIT_INTERRUPTED = 75  # sysexits.h EX_TEMPFAIL: try again and it goes on
 REPORT_SECONDS = 1.0
@@ -52,6 +52,10 @@ def main() -> int:
     except FinetuneError as error:
         _say({"error": str(error), "kind": type(error).__name__})
         return 1
+    except Exception as error:
+        # Said before the other processes are stopped for it, and say that they were.
+        _say({"error": f"{first_line(error)}; its traceback is in the log", "kind": "FinetuneError"})
+        raise
     return 0
 
 

@@ -77,7 +77,9 @@ def train_decoder(
     batch = min(settings.decoder_batch_size, len(rows))
     per_epoch = len(rows) // batch
     steps = per_epoch * settings.decoder_epochs
-    at = {round(steps * mark / marks): mark for mark in range(marks + 1)}
+    at: dict[int, list[int]] = {}  # a short training may have several marks at one step
+    for mark in range(1, marks + 1):
+        at.setdefault(max(1, round(steps * mark / marks)), []).append(mark)
     began, first = time.monotonic(), progress["step"]
 
     def snapshot(mark: int) -> None:
@@ -106,8 +108,8 @@ def train_decoder(
         progress["losses"].append(loss.item())
         speed = (step + 1 - first) * batch / (time.monotonic() - began)
         report(Step(step + 1, steps, (step + 1) / per_epoch, loss.item(), rate, speed, peak_memory(device)))
-        if step + 1 in at:
-            snapshot(at[step + 1])
+        for mark in at.get(step + 1, ()):
+            snapshot(mark)
         stop = stopping()
         if stop or step + 1 in at or (step + 1) % settings.checkpoint_steps == 0:
             save_state(state_path, named, optimizer, None, progress)

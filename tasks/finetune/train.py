@@ -15,6 +15,7 @@ from tasks.finetune.board import Report, log_snapshot, open_board, with_board
 from tasks.finetune.caches import cache_all
 from tasks.finetune.data import Row, read_rows, split
 from tasks.finetune.decoder import train_decoder
+from tasks.finetune.errors import FinetuneError
 from tasks.finetune.loop import plan, train_unet
 from tasks.finetune.lora import merged_weights
 from tasks.finetune.objective import TrainingData
@@ -79,9 +80,7 @@ def train(
     rows = read_rows(job.dataset, store)
     trained, held_out = split(rows, settings.held_out)
     preflight(settings, len(trained), folder, store, log)
-    accelerator = Accelerator(
-        mixed_precision=_precision(settings), kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)]
-    )
+    accelerator = _accelerator(settings)
     data = cache_all(trained, held_out, settings, folder, accelerator, log)
     board = None
     if accelerator.is_main_process:
@@ -103,10 +102,22 @@ def train(
     return result
 
 
-def _precision(settings: FinetuneSettings) -> str:
-    if settings.mixed_precision != "auto":
-        return settings.mixed_precision
-    return "bf16" if torch.cuda.is_available() else "no"
+def _accelerator(settings: FinetuneSettings) -> Accelerator:
+    has_gpu = torch.cuda.is_available()
+    precision = settings.mixed_precision
+    if precision == "auto":
+        precision = "bf16" if has_gpu else "no"
+    accelerator = Accelerator(
+        mixed_precision=precision,
+        # Without it, accelerate does not see that torchrun started several processes on CPUs.
+        cpu=settings.processes > 1 and not has_gpu,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+    )
+    if accelerator.num_processes != settings.processes:
+        raise FinetuneError(
+            f"processes is {settings.processes}, but {accelerator.num_processes} train; start it with launch()"
+        )
+    return accelerator
 
 
 def _train_unet(work: Work, data: TrainingData) -> dict[str, Any]:
