@@ -23,6 +23,7 @@ from tests.scrape.faults import small_wiki
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = [sys.executable, "-c", "from flows.cli import main; main()"]
+DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -109,8 +110,11 @@ class Stack:
 
 
 def environment_of(clone: Path, home: Path) -> dict[str, str]:
-    """The environment of a newcomer: nothing of Prefect or wikistyle is set but what the test needs."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "WIKISTYLE_"))}
+    """The environment of a newcomer: nothing of Prefect or wikistyle is set but what the test needs.
+
+    PREFECT_SERVER_DATABASE_CONNECTION_URL is let through: the same tests must pass on PostgreSQL.
+    """
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "WIKISTYLE_")) or k == DATABASE}
     return kept | {
         "PYTHONPATH": str(clone),
         "PWD": str(clone),
