@@ -106,8 +106,9 @@ def train_decoder(
         optimizer.zero_grad(set_to_none=True)
         progress["step"] = step + 1
         progress["losses"].append(loss.item())
-        speed = (step + 1 - first) * batch / (time.monotonic() - began)
-        report(Step(step + 1, steps, (step + 1) / per_epoch, loss.item(), rate, speed, peak_memory(device)))
+        took = (time.monotonic() - began) / (step + 1 - first)
+        peak, left = peak_memory(device), took * (steps - step - 1)
+        report(Step(step + 1, steps, (step + 1) / per_epoch, loss.item(), rate, batch / took, peak, left))
         for mark in at.get(step + 1, ()):
             snapshot(mark)
         stop = stopping()

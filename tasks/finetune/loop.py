@@ -32,7 +32,8 @@ from tasks.finetune.trainee import Trainee, as_snapshot, prepare, save
 class Step:
     """What the loop tells of itself after each optimizer step.
 
-    `images_per_second` is of this run, `peak_memory` in bytes: of the GPU, or of the process without one.
+    `images_per_second` is of this run, `peak_memory` in bytes: of the GPU, or of the process without one;
+    `seconds_left` until the last step at this run's speed.
     """
 
     step: int
@@ -42,6 +43,15 @@ class Step:
     learning_rate: float
     images_per_second: float
     peak_memory: int = 0
+    seconds_left: float = 0.0
+
+
+def describe(step: Step) -> str:
+    """A step in a line, to be shown beside a progress bar."""
+    return (
+        f"loss {step.loss:.4f}, lr {step.learning_rate:.1e}, {step.images_per_second:.0f} images/s, "
+        f"{step.peak_memory / 2**30:.1f} GiB, {step.seconds_left / 60:.0f} min left"
+    )
 
 
 # (epoch, step, UNet with the snapshot's weights, mean train loss of the epoch, held-out loss) → JSON for the state
@@ -93,8 +103,9 @@ def train_unet(
         loss = optimize(trainee, rows, step, rate, data, scheduler, settings, accelerator)
         progress["step"] = step + 1
         progress["losses"].append(loss)
-        speed = (step + 1 - first) * batch / (time.monotonic() - began)
-        report(Step(step + 1, steps, (step + 1) / per_epoch, loss, rate, speed, peak_memory(accelerator.device)))
+        took = (time.monotonic() - began) / (step + 1 - first)
+        peak, left = peak_memory(accelerator.device), took * (steps - step - 1)
+        report(Step(step + 1, steps, (step + 1) / per_epoch, loss, rate, batch / took, peak, left))
         last = step + 1 == steps
         done = last or ((step + 1) % per_epoch == 0 and (epoch + 1) % settings.snapshot_every == 0)
         if done:

@@ -52,3 +52,23 @@ def turning_point(training: Training) -> int | None:
         return None
     _, epoch = min(held)
     return epoch if epoch < held[-1][1] else None
+
+
+def summary(training: Training) -> str:
+    """Markdown: the loss curves as a table of the snapshots' epochs, and what there is to know beside them."""
+    turn = turning_point(training)
+    lines = ["| epoch | train loss | held-out loss | decoder PSNR (dB) | |", "|---:|---:|---:|---:|---|"]
+    for snapshot in training.snapshots:
+        mark = "held-out loss turns here" if snapshot.epoch == turn else ""
+        figures = (snapshot.train_loss, snapshot.heldout_loss, snapshot.decoder_psnr)
+        shown = ["–" if x is None else f"{x:.4f}" for x in figures[:2]] + [
+            "–" if figures[2] is None else f"{figures[2]:.2f}"
+        ]
+        lines.append(f"| {snapshot.epoch} | {' | '.join(shown)} | {mark} |")
+    size = sum(file.bytes for s in training.snapshots for file in (s.unet, s.decoder) if file)
+    lines += [
+        "",
+        f"{training.images_trained} pictures trained on, {training.images_held_out} held out, "
+        f"{training.truncated_captions} captions cut; snapshots take {size / 2**30:.2f} GiB.",
+    ]
+    return "\n".join(lines)

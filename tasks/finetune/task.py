@@ -1,10 +1,12 @@
 """The fine-tune stage as a Prefect task."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 
 from tasks.caching import ContentKey
@@ -13,6 +15,7 @@ from tasks.progress import Progress
 from tasks.records import DatasetRef, Training
 
 VERSION = 1
+ARTIFACT_SECONDS = 5.0
 
 
 class TrainingKey(ContentKey):
@@ -38,24 +41,48 @@ def finetune(dataset: DatasetRef | str, settings: FinetuneSettings, base_identit
     The training is a process of its own: when this task is cancelled or its process ends, it saves and stops.
     """
     from tasks.finetune.launch import launch
-    from tasks.finetune.loop import Step
+    from tasks.finetune.loop import Step, describe
+    from tasks.finetune.result import summary
     from tasks.finetune.train import TrainingJob, training_folder
 
     logger = get_run_logger()
     shown: dict[str, Progress] = {}
+    seen = SeenInPrefect()
 
     def report(stage: str, step: Step) -> None:
         if stage not in shown:
             shown[stage] = Progress(stage, step.steps, "steps")
-        note = f"loss {step.loss:.4f}, lr {step.learning_rate:.1e}, {step.images_per_second:.0f} images/s"
+        note = describe(step)
         shown[stage].advance(step.step - shown[stage].done, note)
+        seen.show(stage, 100 * step.step / step.steps, note, last=step.step == step.steps)
 
     folder = training_folder(training_root(), dataset, settings)
     try:
-        return launch(TrainingJob(dataset=dataset, settings=settings, folder=str(folder)), report, logger.info)
+        training = launch(TrainingJob(dataset=dataset, settings=settings, folder=str(folder)), report, logger.info)
     finally:
         for bar in shown.values():
             bar.close()
+    create_markdown_artifact(summary(training), key="finetune-losses", description="Loss and PSNR of each snapshot")
+    return training
+
+
+class SeenInPrefect:
+    """One progress artifact a stage, brought up to date every few seconds: an update is a request to the server."""
+
+    def __init__(self) -> None:
+        self._artifacts: dict[str, Any] = {}
+        self._at = 0.0
+
+    def show(self, stage: str, percent: float, note: str, last: bool) -> None:
+        """`note` is shown beside the bar of this stage."""
+        now = time.monotonic()
+        if stage not in self._artifacts:
+            self._artifacts[stage] = create_progress_artifact(percent, key=f"finetune-{stage}", description=note)
+        elif last or now - self._at >= ARTIFACT_SECONDS:
+            update_progress_artifact(self._artifacts[stage], percent, description=note)
+        else:
+            return
+        self._at = now
 
 
 def stored_keys(training: Training) -> list[str]:

@@ -1,0 +1,182 @@
+"""A rehearsal at real size, before a long training: the true architectures, two steps, one snapshot, one picture."""
+
+# diffusers names its classes lazily.
+# pyright: reportPrivateImportUsage=false
+
+import contextlib
+import io
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+
+from tasks.finetune.assemble import assemble
+from tasks.finetune.base import load_config, load_part
+from tasks.finetune.data import read_rows
+from tasks.finetune.in_loop import in_loop_step
+from tasks.finetune.loop import Step, describe
+from tasks.finetune.memory import GIB, activations, disk_budget, gpu_memory, peak_memory, sizes_of
+from tasks.finetune.settings import FinetuneSettings
+from tasks.finetune.stable_diffusion import write_random_base
+from tasks.finetune.train import TrainingJob, train
+from tasks.finetune.trainee import new_optimizer
+from tasks.records import Record
+from tasks.store import Store
+
+STEPS = 2
+TOKENS = 77
+CARD = 24 * GIB
+
+
+class Report(Record):
+    """What a rehearsal found. Bytes and seconds; predictions are for the settings given, not for the two steps."""
+
+    parameters: int
+    trained_parameters: int
+    resolution: int
+    losses: tuple[float, ...]
+    seconds_per_step: float
+    encoding_in_the_loop: float | None
+    peak_memory: int
+    snapshot_bytes: int
+    predicted_gpu_memory: int
+    predicted_disk: int
+    fits_a_24_gb_gpu: bool
+
+    def __str__(self) -> str:
+        verdict = (
+            "would do" if self.fits_a_24_gb_gpu else "would not do; set gradient_checkpointing or lower batch_size"
+        )
+        compared = (
+            f"encoding in the loop {self.encoding_in_the_loop:.1f} s a step, "
+            f"{self.encoding_in_the_loop / self.seconds_per_step:.2f} times ours"
+            if self.encoding_in_the_loop
+            else "not compared with encoding in the loop"
+        )
+        return "\n".join(
+            [
+                f"parameters       {self.parameters / 1e6:.1f} M, of which {self.trained_parameters / 1e6:.1f} M train",
+                f"here             {STEPS} steps at {self.resolution} px, {self.seconds_per_step:.1f} s each",
+                f"                 {compared}",
+                f"losses           {', '.join(f'{loss:.4f}' for loss in self.losses)}",
+                f"peak memory      {self.peak_memory / GIB:.1f} GiB",
+                f"snapshot         {self.snapshot_bytes / GIB:.2f} GiB on disk; saved, loaded and sampled from",
+                f"predicted GPU    {self.predicted_gpu_memory / GIB:.1f} GiB for these settings: a 24 GB GPU {verdict}",
+                f"predicted disk   {self.predicted_disk / GIB:.1f} GiB for the whole training",
+            ]
+        )
+
+
+def rehearse(
+    settings: FinetuneSettings,
+    compare: bool = False,
+    log: Callable[[str], None] = print,
+    write_base: Callable[[Path], None] = write_random_base,
+) -> Report:
+    """Two optimizer steps of one picture each at `settings.resolution` with gradient checkpointing, no download.
+
+    Saves a thin snapshot, loads it into a pipeline and samples two steps. With `compare` the same steps are timed
+    once more with images and captions encoded in the loop. About 20 GiB of memory and 20 GiB of disk, all given back.
+    """
+    with tempfile.TemporaryDirectory(prefix="wikistyle-rehearsal-") as name:
+        folder = Path(name)
+        log("building the models")
+        write_base(folder / "base")
+        small = settings.model_copy(
+            update={
+                "base_model": str(folder / "base"), "revision": None, "batch_size": 1, "gradient_accumulation": 1,
+                "gradient_checkpointing": True, "epochs": 1, "snapshot_every": 1, "held_out": 0.0,
+                "decoder_epochs": 0, "ema_decay": 0.0, "processes": 1, "validation_prompts": (),
+            }
+        )  # fmt: skip
+        _write_pictures(folder / "data", small.resolution)
+        report = _predict(settings, small)
+        store, steps = Store(str(folder / "store")), []
+
+        def seen(stage: str, step: Step) -> None:
+            steps.append((time.monotonic(), step))
+            log(f"step {step.step}: {describe(step)}")
+
+        training = train(
+            TrainingJob(dataset=str(folder / "data"), settings=small, folder=str(folder / "training")), store, seen,
+            log=log,
+        )  # fmt: skip
+        snapshot = training.snapshots[-1]
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        update: dict[str, Any] = {
+            "losses": tuple(step.loss for _, step in steps),
+            "seconds_per_step": steps[-1][0] - steps[-2][0],
+            "peak_memory": peak_memory(device),
+            "snapshot_bytes": snapshot.unet.bytes if snapshot.unet else 0,
+        }
+        log("sampling from the snapshot")
+        assemble(small.base_model, None, snapshot, folder / "model", store)
+        _sample(folder / "model", small.resolution, device)
+        if compare:
+            log("the same steps, encoding in the loop")
+            update["encoding_in_the_loop"] = _seconds_in_the_loop(small, str(folder / "data"), store, device)
+        return report.model_copy(update=update)
+
+
+def _predict(settings: FinetuneSettings, small: FinetuneSettings) -> Report:
+    configs = [load_config(kind, small.base_model, None) for kind in ("unet", "vae")]
+    sizes = sizes_of(configs[0], configs[1], settings)
+    kept = activations(configs[0], settings, sizes.latent_side, TOKENS)
+    gpu, disk = gpu_memory(sizes, settings, kept), disk_budget(sizes, settings, 1000, 0, 0)
+    return Report(
+        parameters=sizes.unet,
+        trained_parameters=sizes.trained,
+        resolution=small.resolution,
+        losses=(),
+        seconds_per_step=0,
+        encoding_in_the_loop=None,
+        peak_memory=0,
+        snapshot_bytes=0,
+        predicted_gpu_memory=gpu,
+        predicted_disk=disk.snapshots + disk.state + disk.cache,
+        fits_a_24_gb_gpu=gpu < CARD,
+    )
+
+
+def _write_pictures(folder: Path, resolution: int) -> None:
+    folder.mkdir()
+    images = []
+    for number in range(STEPS):
+        noise = np.random.default_rng(number).integers(0, 255, (resolution, resolution, 3), dtype=np.uint8)
+        out = io.BytesIO()
+        Image.fromarray(noise).save(out, "JPEG")
+        images.append({"bytes": out.getvalue(), "path": None})
+    pq.write_table(pa.table({"image": images, "text": ["a cat", "a dog"]}), folder / "train.parquet")
+
+
+def _sample(model: Path, resolution: int, device: torch.device) -> None:
+    from diffusers import StableDiffusionPipeline
+
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    pipe: Any = StableDiffusionPipeline.from_pretrained(model, safety_checker=None, dtype=dtype)
+    pipe.to(device).set_progress_bar_config(disable=True)
+    pipe("a cat", num_inference_steps=2, height=resolution, width=resolution)
+
+
+def _seconds_in_the_loop(settings: FinetuneSettings, dataset: str, store: Store, device: torch.device) -> float:
+    base = (settings.base_model, None)
+    parts: dict[str, Any] = {
+        kind: load_part(kind, *base) for kind in ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+    }
+    for kind in ("vae", "text_encoder"):
+        parts[kind].eval().requires_grad_(False).to(device)
+    parts["unet"].train().enable_gradient_checkpointing()
+    optimizer = new_optimizer(parts["unet"].to(device).parameters(), settings)
+    rows = read_rows(dataset, store)
+    autocast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else contextlib.nullcontext()
+    in_loop_step(rows[:1], parts, optimizer, settings.resolution, autocast)
+    began = time.monotonic()
+    in_loop_step(rows[1:], parts, optimizer, settings.resolution, autocast)
+    return time.monotonic() - began
