@@ -5,12 +5,15 @@
 # pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false, reportOperatorIssue=false
 # pyright: reportPrivateImportUsage=false
 
-import json
+from collections import Counter
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 from transformers import (
     CLIPConfig,
     CLIPImageProcessorPil,
@@ -48,35 +51,45 @@ def phrasings(thing: Thing) -> list[str]:
 
 
 def train_tokenizer(sentences: list[str]) -> CLIPTokenizer:
-    """A byte-level BPE with `</w>` trained on the captions; the end token has the highest id, as in OpenAI's CLIP."""
-    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
-    bpe.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
-    )
-    pattern = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(pattern, behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    bpe.train_from_iterator(
-        sentences,
-        trainers.BpeTrainer(vocab_size=2400, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False),
-    )
-    state = json.loads(bpe.to_str())["model"]
-    vocab = state["vocab"]
-    for letter in alphabet:  # any word can be spelled, however strange
-        vocab.setdefault(letter, len(vocab))
-        vocab.setdefault(f"{letter}</w>", len(vocab))
-    for special in ("<|startoftext|>", "<|endoftext|>"):
-        vocab.pop(special, None)
-    vocab = {token: i for i, token in enumerate(vocab)}
+    """A byte-level BPE with `</w>` of the captions' words; the end token has the highest id, as in OpenAI's CLIP.
+
+    Merges are counted here and not by `tokenizers`, whose trainer breaks ties by the order of a hash map: the same
+    captions gave other ids each time.
+    """
+    splitter = CLIPTokenizer().backend_tokenizer
+    words: Counter[tuple[str, ...]] = Counter()
+    for sentence in sentences:
+        text = splitter.normalizer.normalize_str(sentence)
+        for word, _ in splitter.pre_tokenizer.pre_tokenize_str(text):
+            words[(*word[:-1], f"{word[-1]}</w>")] += 1
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters)]  # any word can be spelled, however strange
+    merges = []
+    while pairs := _sums((pair, count) for word, count in words.items() for pair in pairwise(word)):
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        tokens.append("".join(best))
+        words = _sums((_merged(word, best), count) for word, count in words.items())
+    vocab = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
     for special in ("<|startoftext|>", "<|endoftext|>"):
         vocab[special] = len(vocab)
-    merges = [tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in state["merges"]]
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_TOKENS)
+
+
+def _sums(counted: Iterable[tuple[Any, int]]) -> Counter[Any]:
+    total: Counter[Any] = Counter()
+    for item, count in counted:
+        total[item] += count
+    return total
+
+
+def _merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+    parts, i = [], 0
+    while i < len(word):
+        joined = word[i : i + 2] == pair
+        parts.append("".join(pair) if joined else word[i])
+        i += 2 if joined else 1
+    return tuple(parts)
 
 
 def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
