@@ -57,7 +57,14 @@ def write_random_base(folder: Path, seed: int = 0) -> None:
     vae, text = (part.half() for part in parts)
     unet = UNet2DConditionModel(**UNET).half()  # type: ignore[call-arg]
     pipeline = StableDiffusionPipeline(
-        vae, text, _letters(folder / "letters"), unet, PNDMScheduler(**SCHEDULER), None, None, False
+        vae,
+        text,
+        _letters(folder / "letters"),
+        unet,
+        PNDMScheduler(**SCHEDULER),
+        None,
+        None,
+        requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder)
 

@@ -1,0 +1,151 @@
+"""Fine-tuning, images a second: our loop over caches, against one that encodes in every step, and the bare step."""
+
+import contextlib
+import io
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from accelerate import Accelerator
+from PIL import Image
+
+from benchmarks.sidebyside import Result, compare
+from tasks.finetune.base import load_part
+from tasks.finetune.caches import cache_all
+from tasks.finetune.data import Row, read_rows
+from tasks.finetune.in_loop import in_loop_step
+from tasks.finetune.loop import optimize
+from tasks.finetune.loss import order
+from tasks.finetune.objective import TrainingData
+from tasks.finetune.settings import FinetuneSettings
+from tasks.finetune.trainee import new_optimizer, prepare
+from tasks.store import Store
+
+
+def cached_stepper(
+    data: TrainingData, settings: FinetuneSettings, accelerator: Accelerator, folder: Path
+) -> Callable[[int], float]:
+    """step → loss: an optimizer step of our loop."""
+    base = (settings.base_model, settings.revision)
+    unet, scheduler = (load_part(kind, *base) for kind in ("unet", "scheduler"))
+    any_unet: Any = unet
+    if settings.gradient_checkpointing:
+        any_unet.enable_gradient_checkpointing()
+    trainee = prepare(any_unet, settings, folder / "none.safetensors", accelerator)
+    count = len(data.latents.ids)
+
+    def step(number: int) -> float:
+        rows = [order(0, number, count)[i % count] for i in range(settings.batch_size)]
+        any_scheduler: Any = scheduler
+        return optimize(trainee, rows, number, settings.learning_rate, data, any_scheduler, settings, accelerator)
+
+    return step
+
+
+def in_loop_stepper(rows: list[Row], settings: FinetuneSettings, accelerator: Accelerator) -> Callable[[int], float]:
+    """step → loss: an optimizer step that encodes its images and captions first, as diffusers' own script does."""
+    base, device = (settings.base_model, settings.revision), accelerator.device
+    kinds = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+    parts: dict[str, Any] = {kind: load_part(kind, *base) for kind in kinds}
+    for kind in ("vae", "text_encoder"):
+        parts[kind].eval().requires_grad_(False).to(device)
+    parts["unet"].train().to(device)
+    if settings.gradient_checkpointing:
+        parts["unet"].enable_gradient_checkpointing()
+    optimizer = new_optimizer(parts["unet"].parameters(), settings)
+
+    def step(number: int) -> float:
+        chosen = [rows[order(0, number, len(rows))[i % len(rows)]] for i in range(settings.batch_size)]
+        bf16 = accelerator.mixed_precision == "bf16"
+        cast = torch.autocast(device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
+        return in_loop_step(chosen, parts, optimizer, settings.resolution, cast)
+
+    return step
+
+
+def bare_stepper(data: TrainingData, settings: FinetuneSettings, accelerator: Accelerator) -> Callable[[int], float]:
+    """step → loss: forward, backward and optimizer on tensors that are there already."""
+    base, device = (settings.base_model, settings.revision), accelerator.device
+    unet: Any = load_part("unet", *base)
+    if settings.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+    unet.train().to(device, memory_format=torch.channels_last)
+    optimizer = new_optimizer(unet.parameters(), settings)
+    rows = [i % len(data.latents.ids) for i in range(settings.batch_size)]
+    latents = data.latents.mean[rows].to(device, memory_format=torch.channels_last)
+    text = data.text.embeddings[data.text.index[rows]].to(device)
+    timesteps = torch.randint(0, 1000, (len(rows),), device=device)
+
+    def step(number: int) -> float:
+        with accelerator.autocast():
+            loss = unet(latents, timesteps, text, return_dict=False)[0].float().square().mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), settings.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.item()
+
+    return step
+
+
+def write_pictures(folder: Path, count: int, resolution: int) -> str:
+    """A dataset of JPEGs of noise, which take as long to decode and encode as any; returns the folder."""
+    folder.mkdir()
+    images = []
+    for number in range(count):
+        noise = np.random.default_rng(number).integers(0, 255, (resolution, resolution, 3), dtype=np.uint8)
+        out = io.BytesIO()
+        Image.fromarray(noise).save(out, "JPEG")
+        images.append({"bytes": out.getvalue(), "path": None})
+    texts = [f"a drawing of number {number}" for number in range(count)]
+    pq.write_table(pa.table({"image": images, "text": texts}), folder / "train.parquet")
+    return str(folder)
+
+
+def throughput(settings: FinetuneSettings, what: str, rounds: int, steps: int, pictures: int = 64) -> list[Result]:
+    """Ours against encoding in the loop, and against the bare step; prints the mean losses of all three."""
+    precision = settings.mixed_precision
+    if precision == "auto":
+        precision = "bf16" if torch.cuda.is_available() else "no"
+    accelerator = Accelerator(mixed_precision=precision)
+    with tempfile.TemporaryDirectory(prefix="wikistyle-bench-") as name:
+        folder = Path(name)
+        dataset = write_pictures(folder / "data", pictures, settings.resolution)
+        rows = read_rows(dataset, Store(str(folder / "store")))
+        data = cache_all(rows, [], settings, folder, accelerator, print)
+        losses: dict[str, list[float]] = {}
+
+        def turn(name: str, step: Callable[[int], float]) -> Callable[[], int]:
+            made = losses.setdefault(name, [])
+
+            def run() -> int:
+                made.extend(step(len(made)) for _ in range(steps))
+                return steps * settings.batch_size
+
+            return run
+
+        ours = turn("ours", cached_stepper(data, settings, accelerator, folder))
+        plain = turn("in the loop", in_loop_stepper(rows, settings, accelerator))
+        bare = turn("bare", bare_stepper(data, settings, accelerator))
+        results = [
+            compare(f"{what}: caches against encoding in the loop", ours, plain, "images/s", rounds),
+            compare(f"{what}: the loop against the bare step", ours, bare, "images/s", rounds),
+        ]
+    for name, made in losses.items():
+        print(f"{what}: {name}, mean loss of {len(made)} steps {statistics.mean(made):.4f}")
+    return results
+
+
+def measure() -> list[Result]:
+    """The sample profile's base model at 64 px, batch 32."""
+    from flows.settings import load_profile, located
+
+    base = located(load_profile("sample")).finetune.base_model
+    values = {"base_model": base, "resolution": 64, "batch_size": 32, "ema_decay": 0}
+    return throughput(FinetuneSettings.model_validate(values), "fine-tuning", rounds=5, steps=6)
