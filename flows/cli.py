@@ -93,6 +93,19 @@ def sample_wiki(
 
 
 @app.command()
+def rehearse(
+    profile: Profile = "simpsons",
+    set_: Annotated[list[str], typer.Option("--set", help="Change a setting: finetune.batch_size=8")] = [],  # noqa: B006
+    compare: Annotated[bool, typer.Option("--compare", help="Time it with encoding in the loop, too.")] = False,
+) -> None:
+    """Try Stable Diffusion v1 at its real size with random weights: memory, disk, and whether a 24 GB GPU would do."""
+    settings = load_profile(profile, set_)
+    from tasks.finetune.rehearse import rehearse as rehearse_training
+
+    print(rehearse_training(settings.finetune, compare))
+
+
+@app.command()
 def up(port: Annotated[int, typer.Option(help="Port of the server and its UI on 127.0.0.1.", min=1)] = 4200) -> None:
     """Run a Prefect server, the deployments and both workers on this machine, until Ctrl-C."""
     from flows.up import up as bring_up

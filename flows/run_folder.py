@@ -1,6 +1,7 @@
 """`runs/<run id>/`: everything a run made, as plain files, and `summary.json` that tells of them."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -48,8 +49,6 @@ def write_run(
         html = gallery_html(settings, collected, finetuned, shown, store)
         write_atomically(partial / "gallery" / "index.html", html.encode())
     summary = summarise(settings, collected, finetuned, shown) | {"files": _files(partial)}
-    import json
-
     write_atomically(partial / "summary.json", (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
@@ -110,7 +109,10 @@ def summarise(
         summary["rejects"] = [reject.model_dump() for reject in collected.rejects]
         summary["dataset"] = {"fingerprint": collected.dataset.fingerprint, "rows": collected.dataset.rows}
     if finetuned:
+        from tasks.finetune.result import turning_point
+
         training = finetuned.training
+        summary["recommended_epoch"] = turning_point(training)
         summary["epochs"] = [loss.model_dump() for loss in training.losses]
         summary["decoder"] = {"psnr_before": training.psnr_before, "psnr_after": training.psnr_after}
         summary["snapshots"] = [

@@ -75,8 +75,8 @@ def train(
     """
     settings, folder = job.settings, Path(job.folder)
     finished = folder / "training.json"
-    if finished.exists():
-        return Training.model_validate_json(finished.read_text())
+    if (done := _finished(finished, store)) is not None:
+        return done
     rows = read_rows(job.dataset, store)
     trained, held_out = split(rows, settings.held_out)
     preflight(settings, len(trained), folder, store, log)
@@ -100,6 +100,19 @@ def train(
     if accelerator.is_main_process:
         write_atomically(finished, result.model_dump_json(indent=1).encode())
     return result
+
+
+def _finished(path: Path, store: Store) -> Training | None:
+    """The result of this training, if it has one whose snapshots are all there; if some are gone it starts anew."""
+    if not path.exists():
+        return None
+    training = Training.model_validate_json(path.read_text())
+    files = [file for snapshot in training.snapshots for file in (snapshot.unet, snapshot.decoder) if file]
+    if all(store.has(file.key) for file in files):
+        return training
+    for stale in (path, path.with_name("unet.safetensors"), path.with_name("decoder.safetensors")):
+        stale.unlink(missing_ok=True)
+    return None
 
 
 def _accelerator(settings: FinetuneSettings) -> Accelerator:
