@@ -11,15 +11,20 @@ from samples.models.drawings import PACKAGES
 
 HERE = Path(__file__).parent
 STYLES = """\
-Trained on drawings of Unicode emoji in three styles, composited on white at 64 px, with their Unicode names as
-captions; about 5 % of the things were held out entirely. OpenMoji drawings were never trained on: they are the style
-to be learned later, and the style these figures are measured on where they say so.
+Trained on drawings of Unicode emoji, composited on white at 64 px, with their Unicode names as captions; about 5 % of
+the things were held out entirely. The VAE, the UNet and CLIP's text half saw the first three styles; CLIP's picture
+half and BLIP saw all seven, because three are too few to recognise a thing in a style never seen. OpenMoji drawings
+were never trained on: they are the style to be learned later, and what these figures are measured on where they say so.
 
 | style | npm package | licence |
 |---|---|---|
 | Noto Emoji | `{noto}` | Apache-2.0 (drawings), © Google |
 | Twemoji | `{twemoji}` | CC BY 4.0, © Twitter and contributors |
 | Fluent 3D | `{fluent}` | MIT, © Microsoft |
+| Fluent Flat | `{fluent-flat}` | MIT, © Microsoft |
+| EmojiOne 2 | `{emojione}` | CC BY 4.0, © Ranks.com |
+| Noto Emoji 1 | `{noto-v1}` | Apache-2.0, © Google |
+| FxEmojis | `{fxemoji}` | Apache-2.0, © Mozilla |
 """.format(**PACKAGES)
 
 CARDS = {
@@ -39,7 +44,8 @@ pipeline("a fox", guidance_scale=4.0, num_inference_steps=25).images[0]
 
 There is **no safety checker**: it knows a few hundred emoji and nothing else.
 The UNet was trained by wikistyle's own fine-tuning loop, from random weights (`samples/models/unet.py`):
-{epochs} epochs, batch {batch}, AdamW at {lr}, cosine, EMA 0.998, 10 % caption dropout, min-SNR 5, epsilon prediction.
+{epochs} epochs of a cosine over {schedule}, batch {batch}, AdamW at {lr}, EMA 0.998, 10 % caption dropout, min-SNR 5,
+epsilon prediction.
 """,
     ),
     "clip": (
@@ -85,7 +91,9 @@ def card(name: str, figures: dict[str, float], seconds: float | None) -> str:
     title, tag, text = CARDS[name]
     table = "\n".join(f"| {EXPLAINED[key]} | {value:g} |" for key, value in figures.items())
     took = f"\nTraining took {seconds / 60:.0f} minutes, beside other work, on one of two cores.\n" if seconds else ""
-    body = text.format(epochs=unet.EPOCHS, batch=unet.BATCH, lr=unet.LR) if name == "base" else text
+    body = (
+        text.format(epochs=unet.SHIPPED, schedule=unet.EPOCHS, batch=unet.BATCH, lr=unet.LR) if name == "base" else text
+    )
     return (
         f"---\nlicense: cc-by-4.0\ntags: [{tag}, wikistyle]\n---\n\n# {title}\n\n{body}\n{STYLES}\n"
         f"## Measured\n\n`python -m samples.models.evaluate`:\n\n| what | value |\n|---|---|\n{table}\n{took}"

@@ -111,7 +111,7 @@ def measure(packages: dict[str, Path], models: Path, base: Path) -> dict[str, di
         }
     }
     clip = CLIPModel.from_pretrained(models / "clip").float().eval()
-    tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(models / "clip")
     names = [thing.caption for thing in other.things]
     seen, unseen = other.where(False), other.where(True)
 

@@ -5,6 +5,7 @@
 # pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false, reportOperatorIssue=false
 # pyright: reportPrivateImportUsage=false
 
+import contextlib
 import io
 import json
 import shutil
@@ -20,12 +21,15 @@ from safetensors.torch import load_file
 from transformers import CLIPImageProcessorPil
 
 from samples.models.drawings import Drawings
+from tasks.finetune.errors import Interrupted
 from tasks.finetune.loop import Step
 from tasks.finetune.settings import FinetuneSettings
+from tasks.finetune.state import saved_progress
 from tasks.finetune.train import TrainingJob, train
 from tasks.store import Store
 
 EPOCHS, BATCH, LR = 150, 64, 1e-3
+SHIPPED = 120  # epochs: the snapshot that ships, when the cosine has come down to a tenth
 
 
 def new_unet() -> UNet2DConditionModel:
@@ -136,10 +140,20 @@ def train_base(drawings: Drawings, base: Path, work: Path, target: Path) -> floa
             print("unet", line, flush=True)
 
     job = TrainingJob(dataset=str(work / "drawings"), settings=training_settings(untrained), folder=str(work / "unet"))
-    training = train(job, store, report)
-    install(training.snapshots[-1].unet.key, store, untrained, target)  # type: ignore[union-attr]
+    reached = [0.0]
+
+    def watched(stage: str, step: Step) -> None:
+        reached[0] = step.epoch
+        report(stage, step)
+
+    with contextlib.suppress(Interrupted):
+        train(job, store, watched, stopping=lambda: reached[0] >= SHIPPED)
+    progress = saved_progress(work / "unet" / "unet.safetensors")
+    assert progress is not None
+    shipped = next(s for s in progress["snapshots"] if s["epoch"] == SHIPPED)
+    install(shipped["unet"]["key"], store, untrained, target)
     speeds = [json.loads(line)["images_per_second"] for line in (work / "unet-log.jsonl").read_text().splitlines()]
-    return training.images_trained * EPOCHS / (sum(speeds) / len(speeds))
+    return len(drawings.where(held_out=False).things) * SHIPPED / (sum(speeds) / len(speeds))
 
 
 def install(key: str, store: Store, untrained: Path, base: Path) -> None:
