@@ -82,7 +82,8 @@ def up(port: int) -> None:
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     _check_free(port)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job, and all it starts, would ignore SIGINT
+        signal.signal(number, _interrupt)
     services: list[Service] = []
     try:
         services.append(Service("server", ["server", "start", "--host", "127.0.0.1", "--port", str(port)], logs))
