@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 from pydantic import BaseModel
 
+from flows.local import prepare_prefect
 from flows.settings import Settings, SettingsError, load_profile, profile_names
 
 app = typer.Typer(
@@ -137,6 +138,7 @@ def report(folder: Path, summary: dict[str, Any]) -> str:
 
 def main() -> None:
     """The command line's entry: errors become one line and an exit status."""
+    prepare_prefect()
     try:
         app(standalone_mode=False)
     except SettingsError as error:

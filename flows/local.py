@@ -19,7 +19,7 @@ def prepare_prefect() -> None:
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",
         "DO_NOT_TRACK": "1",
         "WIKISTYLE_STORE": str(home / "store"),
@@ -31,7 +31,6 @@ def prepare_prefect() -> None:
 
 def run_here(settings: Settings, only: str | None, run_dir: str) -> Path:
     """Run the story or one part; returns the run's folder. Errors are raised as the stages raise them."""
-    prepare_prefect()
     from flows.checks import check
 
     check(settings, (only,) if only else PARTS)
