@@ -19,7 +19,8 @@ class Result:
 
 def compare(name: str, ours: Callable[[], int], theirs: Callable[[], int], unit: str, rounds: int = 5) -> Result:
     """Each function does its work once and returns how many items it did; one warm-up, then `rounds` in turn."""
-    ours(), theirs()
+    ours()
+    theirs()
     speeds: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         for function, taken in zip((ours, theirs), speeds, strict=True):

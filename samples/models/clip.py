@@ -32,7 +32,7 @@ from samples.models.things import Thing
 from samples.models.vae import to_tensor
 
 STEPS, BATCH, LR = 1600, 128, 1.5e-3
-REFINE_STEPS, REFINE_LR = 1250, 1e-3
+REFINE_STEPS, REFINE_LR = 3050, 1e-3
 MAX_TOKENS = 32
 IMAGE_MEAN, IMAGE_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)  # pixels in [-1, 1]
 
