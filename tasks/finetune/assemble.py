@@ -24,7 +24,9 @@ def assemble(base_model: str, revision: str | None, snapshot: Snapshot, folder: 
     be loaded or the snapshot was trained from another.
     """
     from diffusers import StableDiffusionPipeline
+    from diffusers.utils import logging as diffusers_logging
 
+    diffusers_logging.disable_progress_bar()
     try:
         pipeline = StableDiffusionPipeline.from_pretrained(
             base_model, revision=revision, safety_checker=None, requires_safety_checker=False, use_safetensors=True

@@ -15,10 +15,13 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from diffusers.utils import logging as diffusers_logging
 from safetensors.torch import load_file
 
 from tasks.records import Snapshot, StoredFile
 from tasks.store import Store, sha256_of
+
+diffusers_logging.disable_progress_bar()  # it knows no environment variable for it
 
 
 class ModelError(RuntimeError):
