@@ -23,7 +23,7 @@ lint: .venv/installed  ## ruff, lint and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 types: .venv/installed  ## pyright
-	@$(BIN)/pyright
+	@$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: .venv/installed  ## side-by-side measurements into benchmarks/results.json
 	@$(BIN)/python -m benchmarks
