@@ -38,6 +38,7 @@ what its caption names, shaded as emoji are, and exists to be fine-tuned in minu
 
 ```python
 from diffusers import StableDiffusionPipeline
+
 pipeline = StableDiffusionPipeline.from_pretrained("samples/models/base")
 pipeline("a fox", guidance_scale=4.0, num_inference_steps=25).images[0]
 ```
