@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-# The models of the tests are so small that a second thread costs more than it brings: one test took 37 s instead of 0.5.
+# The tests' models are so small that a second thread costs more than it brings: 37 s in one test instead of 0.5.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
