@@ -72,7 +72,7 @@ def test_a_model_that_cannot_be_loaded_stops_before_any_stage(tmp_path, setting)
     done = wikistyle("run", "--set", f"{setting}=nobody/nothing", home=tmp_path)
     assert done.returncode == 1
     assert f"model nobody/nothing ({setting}) can't be loaded (offline" in one_line(done)
-    assert not (tmp_path / "prefect").exists(), "no server was started for it"
+    assert not (tmp_path / "prefect" / "prefect.db").exists(), "no server was started for it"
 
 
 def test_a_part_without_its_forerunner_says_what_to_run_first(tmp_path):
