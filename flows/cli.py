@@ -46,6 +46,7 @@ def run(
     json_: Annotated[bool, typer.Option("--json", help="Print summary.json instead of the report.")] = False,
 ) -> None:
     """Run the story, or one part of it, with an embedded server unless PREFECT_API_URL names one."""
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # errors are told once, in a line of our own
     settings = load_profile(profile, set_)
     from flows.local import run_here
     from flows.report import StageFailed
