@@ -22,9 +22,9 @@ from transformers import CLIPImageProcessorPil
 
 from samples.models.drawings import Drawings
 from tasks.finetune.errors import Interrupted
-from tasks.finetune.loop import Step
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.state import saved_progress
+from tasks.finetune.steps import Step
 from tasks.finetune.train import TrainingJob, train
 from tasks.store import Store
 

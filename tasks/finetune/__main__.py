@@ -1,6 +1,7 @@
 """One training process: `python -m tasks.finetune JOB.json` writes what it does to stdout as JSON lines.
 
-Run by `launch`, so that a stop request always ends it: SIGTERM saves the state and exits with status 75.
+Run by `launch`, so that a stop request always ends it: SIGTERM, or the end of the caller, saves the state, and the
+process exits with status 75.
 """
 
 import json
@@ -10,6 +11,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tasks.finetune.errors import FinetuneError, Interrupted, first_line
 
@@ -29,20 +31,34 @@ def main() -> int:
 
     job = TrainingJob.model_validate_json(Path(sys.argv[1]).read_text())
     stop_requested: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: stop_requested.append(number))
     leads = os.environ.get("RANK", "0") == "0"
-    last = {"at": 0.0}
+    last = {"said": 0.0, "step": 0}
 
-    def report(stage, step):  # type: ignore[no-untyped-def]
+    def stop(number: int, frame: Any) -> None:
+        stop_requested.append(number)
+        if not last["step"]:  # Only the loops look whether to stop, and before them there is nothing to save.
+            raise KeyboardInterrupt
+
+    def report(stage: str, step: Any) -> None:
         now = time.monotonic()
-        if leads and (now - last["at"] >= REPORT_SECONDS or step.step == step.steps):
-            last["at"] = now
-            _say({"stage": stage, **asdict(step)})
+        last["step"] = step.step
+        if leads and (now - last["said"] >= REPORT_SECONDS or step.step == step.steps):
+            last["said"] = now
+            try:
+                _say({"stage": stage, **asdict(step)})
+            except BrokenPipeError:  # the caller was killed
+                stop_requested.append(signal.SIGPIPE)
+
+    signal.signal(signal.SIGTERM, stop)
 
     try:
         train(
-            job, Store(), report, lambda: bool(stop_requested), lambda line: print(line, flush=True) if leads else None
-        )
+            job, Store(), report, lambda: bool(stop_requested),
+            lambda line: print(line, flush=True) if leads else None, lambda epoch: _say({"drawn": epoch}),
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        _say({"error": "training stopped before its first step; run the stage again", "kind": "Interrupted"})
+        return EXIT_INTERRUPTED
     except Interrupted as error:
         _say({"error": str(error), "kind": "Interrupted"})
         return EXIT_INTERRUPTED

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from tasks.finetune.loop import Step
+from tasks.finetune.steps import Step
 
 Report = Callable[[str, Step], None]
 

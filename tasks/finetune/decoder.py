@@ -21,11 +21,11 @@ from diffusers import AutoencoderKL
 from tasks.finetune.data import Row, pixels
 from tasks.finetune.errors import Interrupted, LossError
 from tasks.finetune.latents import LatentCache
-from tasks.finetune.loop import Step
 from tasks.finetune.loss import cosine, order
 from tasks.finetune.memory import peak_memory
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.state import load_state, save_state
+from tasks.finetune.steps import Step
 from tasks.randomness import generator_for
 
 # (which of the marks, decoder weights by name, held-out PSNR) → JSON kept in the state

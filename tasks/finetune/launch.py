@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tasks.finetune import errors
 from tasks.finetune.errors import FinetuneError
-from tasks.finetune.loop import Step
+from tasks.finetune.steps import Step
 from tasks.finetune.train import TrainingJob
 from tasks.records import Training
 
@@ -21,11 +21,13 @@ def launch(
     job: TrainingJob,
     report: Callable[[str, Step], None] = lambda stage, step: None,
     log: Callable[[str], None] = lambda line: None,
+    drawn: Callable[[int], None] = lambda epoch: None,
 ) -> Training:
     """Train in a child process (torchrun when `processes` is over 1) and return the result.
 
-    `report` gets "unet" or "decoder" and the step about once a second; `log` gets the child's other lines. Whatever
-    ends the caller ends the child: it gets SIGTERM, saves its state, and the same job resumes there next time.
+    `report` gets "unet" or "decoder" and the step about once a second; `log` gets the child's other lines, `drawn` the
+    epochs whose previews are there. Whatever ends the caller ends the child: it gets SIGTERM, saves its state, and
+    the same job resumes there next time.
     Raises the child's own FinetuneError.
     """
     folder = Path(job.folder)
@@ -46,6 +48,8 @@ def launch(
                 log(line.rstrip())
             elif "error" in message:
                 failure = failure or getattr(errors, message["kind"], FinetuneError)(message["error"])
+            elif "drawn" in message:
+                drawn(message["drawn"])
             else:
                 report(message.pop("stage"), Step(**message))
         status = process.wait()
@@ -72,7 +76,7 @@ def _parse(line: str) -> dict | None:
         message = json.loads(line)
     except ValueError:
         return None
-    return message if isinstance(message, dict) and ("stage" in message or "error" in message) else None
+    return message if isinstance(message, dict) and message.keys() & {"stage", "drawn", "error"} else None
 
 
 def _stop(process: subprocess.Popen) -> None:

@@ -11,7 +11,6 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,44 +24,11 @@ from tasks.finetune.loss import draw, learning_rate, order
 from tasks.finetune.memory import peak_memory
 from tasks.finetune.objective import TrainingData, held_out_loss, predict
 from tasks.finetune.settings import FinetuneSettings
+from tasks.finetune.steps import Step, plan
 from tasks.finetune.trainee import Trainee, as_snapshot, prepare, save
-
-
-@dataclass(frozen=True)
-class Step:
-    """What the loop tells of itself after each optimizer step.
-
-    `images_per_second` is of this run, `peak_memory` in bytes: of the GPU, or of the process without one;
-    `seconds_left` until the last step at this run's speed.
-    """
-
-    step: int
-    steps: int
-    epoch: float
-    loss: float
-    learning_rate: float
-    images_per_second: float
-    peak_memory: int = 0
-    seconds_left: float = 0.0
-
-
-def describe(step: Step) -> str:
-    """A step in a line, to be shown beside a progress bar."""
-    return (
-        f"loss {step.loss:.4f}, lr {step.learning_rate:.1e}, {step.images_per_second:.0f} images/s, "
-        f"{step.peak_memory / 2**30:.1f} GiB, {step.seconds_left / 60:.0f} min left"
-    )
-
 
 # (epoch, step, UNet with the snapshot's weights, mean train loss of the epoch, held-out loss) → JSON for the state
 SaveSnapshot = Callable[[int, int, torch.nn.Module, float | None, float | None], dict[str, Any]]
-
-
-def plan(count: int, settings: FinetuneSettings, processes: int) -> tuple[int, int]:
-    """(pictures per optimizer step, optimizer steps per epoch). A last partial batch waits for the next epoch."""
-    batch = settings.batch_size * settings.gradient_accumulation * processes
-    batch = min(batch, max(processes, count - count % processes))
-    return batch, max(1, count // batch)
 
 
 def train_unet(

@@ -14,6 +14,8 @@ from tasks.finetune.latents import TextCache
 from tasks.randomness import generator_for
 
 STEPS, GUIDANCE = 20, 7.5
+TOGETHER = 4  # prompts drawn at once, for which a GPU that trains has room
+PREVIEWS = "previews"  # their folder within the training's
 
 
 @torch.no_grad()
@@ -26,16 +28,17 @@ def draw_previews(
     solver.set_timesteps(STEPS)
     side = resolution // (2 ** (len(vae.config.block_out_channels) - 1))
     drawn = []
-    for prompt in text.index.tolist():
-        latents = torch.randn((1, 4, side, side), generator=generator_for(seed, "preview", prompt)).to(device)
-        both = text.embeddings[[0, prompt]].to(device)
+    for prompts in text.index.split(TOGETHER):
+        noise = [torch.randn((4, side, side), generator=generator_for(seed, "preview", int(p))) for p in prompts]
+        latents = torch.stack(noise).to(device)
+        both = torch.cat([text.embeddings[torch.zeros_like(prompts)], text.embeddings[prompts]]).to(device)
         for t in solver.timesteps:
-            without, given = unet(latents.expand(2, -1, -1, -1), t, both, return_dict=False)[0].float().chunk(2)
+            without, given = unet(torch.cat([latents, latents]), t, both, return_dict=False)[0].float().chunk(2)
             guided = without + GUIDANCE * (given - without)
             latents = solver.step(guided, int(t), latents, return_dict=False)[0]
-        decoded = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0][0]
+        decoded = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
         pixels = ((decoded.float().clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8)
-        drawn.append(Image.fromarray(pixels.permute(1, 2, 0).numpy()))
+        drawn += [Image.fromarray(picture) for picture in pixels.permute(0, 2, 3, 1).numpy()]
     return drawn
 
 
@@ -44,3 +47,12 @@ def keep_previews(pictures: list[Image.Image], epoch: int, folder: Path) -> None
     folder.mkdir(parents=True, exist_ok=True)
     for i, picture in enumerate(pictures):
         picture.save(folder / f"epoch-{epoch:04d}-prompt-{i}.png")
+
+
+def kept_previews(folder: Path) -> dict[int, list[Path]]:
+    """Epoch → the files `keep_previews` wrote of it, in the order of the prompts."""
+    found: dict[int, list[tuple[int, Path]]] = {}
+    for path in folder.glob("epoch-*-prompt-*.png"):
+        _, epoch, _, prompt = path.stem.split("-")
+        found.setdefault(int(epoch), []).append((int(prompt), path))
+    return {epoch: [path for _, path in sorted(files)] for epoch, files in found.items()}

@@ -103,8 +103,8 @@ class FinetuneSettings(StageSettings):
     validation_prompts: tuple[str, ...] = working(
         (),
         title="Preview prompts",
-        description="Drawn at every snapshot, once each, into the training folder and TensorBoard; none by default, "
-        "for the showcase draws all snapshots afterwards. They change nothing in the training.",
+        description="Drawn at every snapshot, once each, to be watched while it trains: in the artifact "
+        "finetune-preview, the training folder and TensorBoard. They change nothing in the training.",
     )
     processes: int = Field(
         1, ge=1, le=64, title="Processes",

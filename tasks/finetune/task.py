@@ -41,8 +41,9 @@ def finetune(dataset: DatasetRef | str, settings: FinetuneSettings, base_identit
     The training is a process of its own: when this task is cancelled or its process ends, it saves and stops.
     """
     from tasks.finetune.launch import launch
-    from tasks.finetune.loop import Step, describe
-    from tasks.finetune.result import summary
+    from tasks.finetune.preview import PREVIEWS
+    from tasks.finetune.shown import losses_page, preview_page
+    from tasks.finetune.steps import Step, describe
     from tasks.finetune.train import TrainingJob, training_folder
 
     logger = get_run_logger()
@@ -57,12 +58,18 @@ def finetune(dataset: DatasetRef | str, settings: FinetuneSettings, base_identit
         seen.show(stage, 100 * step.step / step.steps, note, last=step.step == step.steps)
 
     folder = training_folder(training_root(), dataset, settings)
+
+    def show_previews(epoch: int) -> None:
+        page = preview_page(folder / PREVIEWS, settings.validation_prompts)
+        create_markdown_artifact(page, key="finetune-preview", description=f"Drawn by the snapshots to epoch {epoch}")
+
+    job = TrainingJob(dataset=dataset, settings=settings, folder=str(folder))
     try:
-        training = launch(TrainingJob(dataset=dataset, settings=settings, folder=str(folder)), report, logger.info)
+        training = launch(job, report, logger.info, show_previews)
     finally:
         for bar in shown.values():
             bar.close()
-    create_markdown_artifact(summary(training), key="finetune-losses", description="Loss and PSNR of each snapshot")
+    create_markdown_artifact(losses_page(training), key="finetune-losses", description="Loss and PSNR of each snapshot")
     return training
 
 

@@ -16,15 +16,16 @@ from tasks.finetune.caches import cache_all
 from tasks.finetune.data import Row, read_rows, split
 from tasks.finetune.decoder import train_decoder
 from tasks.finetune.errors import FinetuneError
-from tasks.finetune.loop import plan, train_unet
+from tasks.finetune.loop import train_unet
 from tasks.finetune.lora import merged_weights
 from tasks.finetune.objective import TrainingData
 from tasks.finetune.preflight import preflight
-from tasks.finetune.preview import draw_previews, keep_previews
+from tasks.finetune.preview import PREVIEWS, draw_previews, keep_previews
 from tasks.finetune.result import training_of
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.snapshots import DECODER_FILE, UNET_FILE, save_weights
 from tasks.finetune.state import saved_progress
+from tasks.finetune.steps import plan
 from tasks.records import DatasetRef, Record, Training
 from tasks.settings import digest
 from tasks.store import Store, write_atomically
@@ -58,6 +59,7 @@ class Work:
     board: Any
     report: Report
     stopping: Callable[[], bool]
+    drawn: Callable[[int], None]
 
 
 def train(
@@ -66,12 +68,13 @@ def train(
     report: Report = lambda stage, step: None,
     stopping: Callable[[], bool] = lambda: False,
     log: Callable[[str], None] = lambda line: None,
+    drawn: Callable[[int], None] = lambda epoch: None,
 ) -> Training:
     """Fine-tune and return what came of it. A second call with the same job resumes, or returns the finished result.
 
-    `report` is called with "unet" or "decoder" after each step, `log` with lines for a person; when `stopping()`
-    turns true the state is saved and Interrupted raised. Raises DatasetError, ModelError, ResourceError and
-    LossError, each one line, before time is spent if possible.
+    `report` is called with "unet" or "decoder" after each step, `log` with lines for a person, `drawn` with the epoch
+    whose previews were added to the folder; when `stopping()` turns true the state is saved and Interrupted raised.
+    Raises DatasetError, ModelError, ResourceError and LossError, each one line, before time is spent if possible.
     """
     settings, folder = job.settings, Path(job.folder)
     finished = folder / "training.json"
@@ -86,7 +89,7 @@ def train(
     if accelerator.is_main_process:
         board = open_board(folder, (saved_progress(folder / "unet.safetensors") or {"step": 0})["step"])
         report = with_board(report, board)
-    work = Work(settings, folder, store, accelerator, board, report, stopping)
+    work = Work(settings, folder, store, accelerator, board, report, stopping, drawn)
     try:
         progress = _train_unet(work, data)
         decoders = _train_decoder(work, trained, held_out, data, len(progress["snapshots"]) - 1)
@@ -149,7 +152,8 @@ def _train_unet(work: Work, data: TrainingData) -> dict[str, Any]:
             vae: Any = load_part("vae", *base)
             vae.to(work.accelerator.device)
             pictures = draw_previews(model, vae, scheduler, data.previews, settings.resolution, settings.seed)
-            keep_previews(pictures, epoch, work.folder / "previews")
+            keep_previews(pictures, epoch, work.folder / PREVIEWS)
+            work.drawn(epoch)
         log_snapshot(work.board, step, {"unet/heldout_loss": held, "unet/epoch_loss": train_loss}, pictures)
         file = save_weights(UNET_FILE, merged_weights(model), identity(*base), work.store) if epoch else None
         unet_file = file.model_dump() if file else None

@@ -3,6 +3,7 @@
 from typing import Any
 
 from prefect import flow, get_client
+from prefect.client.schemas.objects import Artifact
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
@@ -11,9 +12,10 @@ from tasks.records import Training
 from tests.finetune.tiny import settings_for
 
 
-async def artifacts() -> dict[str, str]:
+async def artifacts() -> list[Artifact]:
+    """All versions of all artifacts, the oldest first."""
     async with get_client() as client:
-        return {a.key or "": str(a.data) for a in await client.read_latest_artifacts()}
+        return sorted(await client.read_artifacts(), key=lambda artifact: str(artifact.created))
 
 
 def test_a_training_is_shown_and_found_again(dataset, base, store, tmp_path, monkeypatch):
@@ -23,7 +25,7 @@ def test_a_training_is_shown_and_found_again(dataset, base, store, tmp_path, mon
 
     @flow
     def train(epochs: int) -> tuple[Training, str]:
-        settings = settings_for(base, epochs=epochs)
+        settings = settings_for(base, epochs=epochs, snapshot_every=1, validation_prompts=("a cat",))
         state: Any = stage.finetune(dataset, settings, "identity", return_state=True)
         return state.result(_sync=True), state.name
 
@@ -33,10 +35,15 @@ def test_a_training_is_shown_and_found_again(dataset, base, store, tmp_path, mon
     ):
         first, ran = train(2)
         again, cached = train(2)
-        shown = asyncio.run(artifacts())
+        made = asyncio.run(artifacts())
     assert (ran, cached) == ("Completed", "Cached")
     assert again == first
+    shown = {artifact.key: str(artifact.data) for artifact in made}
     assert float(shown["finetune-unet"]) == float(shown["finetune-decoder"]) == 100
     assert "| 2 |" in shown["finetune-losses"]
     assert "held out" in shown["finetune-losses"]
+    previews = [artifact.key for artifact in made if artifact.key != "finetune-losses"]
+    assert previews.index("finetune-preview") < previews.index("finetune-unet")  # the base's, before the first step
+    assert previews.count("finetune-preview") == 3  # and one more with each snapshot
+    assert len({str(artifact.data) for artifact in made if artifact.key == "finetune-preview"}) == 3
     assert all(store.has(key) for key in stage.stored_keys(first))

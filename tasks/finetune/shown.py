@@ -1,0 +1,94 @@
+"""Pictures of a training for its page in Prefect, inside markdown: an artifact holds text alone."""
+
+import base64
+import html
+import io
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from tasks.finetune.preview import kept_previews
+from tasks.finetune.result import summary, turning_point
+from tasks.records import Training
+
+COLUMNS, ROWS = 6, 6
+CELL, HEAD = 128, 20  # px
+LARGEST = 105_000  # bytes of a JPEG, of which base64 makes 140 kB: each artifact is a row of the server's database
+
+
+def preview_page(folder: Path, prompts: tuple[str, ...]) -> str:
+    """Markdown of the previews in `folder`: a row for each of the first prompts, a column for some of the snapshots."""
+    lines = [f"{number}. {html.escape(prompt)}" for number, prompt in enumerate(prompts[:ROWS], start=1)]
+    picture = _inline("image/jpeg", _jpeg(preview_sheet(folder, len(prompts))))
+    return "\n".join([f"![previews of the snapshots]({picture})", "", *lines])
+
+
+def preview_sheet(folder: Path, prompts: int) -> Image.Image:
+    """RGB, at most 768 px wide: the first and the newest snapshot and some evenly between them, six at most."""
+    previews = kept_previews(folder)
+    epochs = _evenly(sorted(previews), COLUMNS)
+    rows = min(prompts, ROWS)
+    sheet = Image.new("RGB", (len(epochs) * CELL, HEAD + rows * CELL), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for column, epoch in enumerate(epochs):
+        pen.text((column * CELL + 4, 2), f"epoch {epoch}" if epoch else "base", fill="black", font=font)
+        for row, path in enumerate(previews[epoch][:rows]):
+            with Image.open(path) as picture:
+                cell = picture.convert("RGB").resize((CELL, CELL), Image.Resampling.LANCZOS)
+            sheet.paste(cell, (column * CELL, HEAD + row * CELL))
+    return sheet
+
+
+def losses_page(training: Training) -> str:
+    """Markdown of a finished training: its loss curve, and the table of its snapshots."""
+    curve = loss_curve(training)
+    picture = [f"![train and held-out loss of each epoch]({_inline('image/png', curve)})", ""] if curve else []
+    return "\n".join([*picture, summary(training)])
+
+
+def loss_curve(training: Training) -> bytes | None:
+    """PNG, 640 x 300 px, of train and held-out loss by epoch, the turn of the latter marked; None for under two."""
+    from matplotlib.figure import Figure
+
+    turn = turning_point(training)
+    series = {
+        "train": [(e.epoch, e.train_loss) for e in training.losses if e.train_loss is not None],
+        "held out": [(e.epoch, e.heldout_loss) for e in training.losses if e.heldout_loss is not None],
+    }
+    if max(len(points) for points in series.values()) < 2:
+        return None
+    figure = Figure(figsize=(8, 3.75), dpi=80, layout="constrained")
+    axes = figure.add_subplot()
+    for name, points in series.items():
+        if points:
+            axes.plot(*zip(*points, strict=True), label=name, marker="o", markersize=3)
+    if turn is not None:
+        axes.axvline(turn, color="black", linestyle=":", label=f"held-out loss turns at epoch {turn}")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    out = io.BytesIO()
+    figure.savefig(out, format="png")
+    return out.getvalue()
+
+
+def _evenly(items: list[int], count: int) -> list[int]:
+    """The first, the last, and some evenly between: `count` at most."""
+    if len(items) <= count:
+        return items
+    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    """As good a JPEG as `LARGEST` bytes allow."""
+    for quality in (88, 70, 50, 30, 10):
+        out = io.BytesIO()
+        picture.save(out, "JPEG", quality=quality)
+        if out.tell() <= LARGEST:
+            break
+    return out.getvalue()
+
+
+def _inline(kind: str, picture: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(picture).decode()}"
