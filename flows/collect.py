@@ -2,7 +2,8 @@
 
 from prefect import flow
 
-from flows import parts
+from flows import artifacts, parts
+from flows.names import name_run
 from flows.report import Collected, StageReport, stage
 from flows.sample_wiki import reachable, with_stable_address
 from flows.settings import Settings, located
@@ -17,11 +18,13 @@ from tasks.dataset.records import DatasetSource
 from tasks.progress import progress
 from tasks.records import CaptionedImage, DatasetRef, Inventory, Jpeg, Original, Reject
 from tasks.scrape import task as scrape
+from tasks.store import Store
 
 
 @flow(name="collect", flow_run_name="collect {settings.profile}", persist_result=True, validate_parameters=True)
 async def collect(settings: Settings) -> Collected:
     """Scrape, convert, caption and build the dataset; only what is new costs anything."""
+    name_run("collect", settings)
     settings = located(settings)
     inventory, originals, rejects, scraped = await scrape_wiki(settings)
     jpegs, not_converted, converted = convert_originals(originals, settings)
@@ -38,6 +41,7 @@ async def collect(settings: Settings) -> Collected:
         stages=(scraped, converted, captioned, published),
     )
     parts.keep(settings.profile, "collect", collected)
+    name_run("collect", settings, ref)
     return collected
 
 
@@ -54,7 +58,9 @@ async def scrape_wiki(settings: Settings) -> tuple[Inventory, tuple[Original, ..
         originals, missing = scrape.originals_of(inventory, fetched)
         rejects = [*inventory.rejects, *missing]
         ledger.items_in, ledger.items_out, ledger.rejected = inventory.listed, len(originals), len(rejects)
-    return inventory, originals, rejects, ledger.report()
+    report = ledger.report()
+    artifacts.show(report, f"Files of {inventory.site_name}, {inventory.wiki}", artifacts.rejects_table(rejects))
+    return inventory, originals, rejects, report
 
 
 def convert_originals(
@@ -82,7 +88,9 @@ def convert_originals(
         kept, same = drop_duplicates(jpegs)
         ledger.items_in, ledger.items_out = len(originals), len(kept)
         ledger.rejected = len(rejects) + len(same)
-    return kept, [*rejects, *same], ledger.report()
+    report, rejects = ledger.report(), [*rejects, *same]
+    artifacts.show(report, artifacts.jpegs_sheet(kept, Store()), artifacts.rejects_table(rejects))
+    return kept, rejects, report
 
 
 def caption_jpegs(jpegs: list[Jpeg], settings: Settings) -> tuple[list[CaptionedImage], list[Reject], StageReport]:
@@ -95,7 +103,9 @@ def caption_jpegs(jpegs: list[Jpeg], settings: Settings) -> tuple[list[Captioned
             shown.advance(len(batch))
         rows, rejects = to_rows(jpegs, captions)
         ledger.items_in, ledger.items_out, ledger.rejected = len(jpegs), len(rows), len(rejects)
-    return rows, rejects, ledger.report()
+    report = ledger.report()
+    artifacts.show(report, artifacts.captions_table(rows, Store()), artifacts.rejects_table(rejects))
+    return rows, rejects, report
 
 
 def build_dataset(
@@ -119,4 +129,6 @@ def build_dataset(
         if settings.dataset.repo_id:
             ref = ledger.note(call(dataset.publish, ref, settings.dataset))
         ledger.items_in = ledger.items_out = len(rows)
-    return ref, ledger.report()
+    report = ledger.report()
+    artifacts.show(report, artifacts.dataset_facts(ref))
+    return ref, report

@@ -2,7 +2,8 @@
 
 from prefect import flow
 
-from flows import parts
+from flows import artifacts, parts
+from flows.names import name_run
 from flows.report import Collected, Finetuned, stage
 from flows.settings import Settings, located
 from tasks.caching import call
@@ -20,9 +21,11 @@ def finetune(settings: Settings, dataset: DatasetRef | str | None = None) -> Fin
             Empty: what collect last handed on for this profile.
     """
     from tasks.finetune.base import identity
+    from tasks.finetune.result import summary
 
     if dataset is None:
         dataset = parts.recall(settings.profile, "collect", Collected).dataset
+    name_run("finetune", settings, dataset)
     settings = located(settings)
     with stage("finetune") as ledger:
         base = identity(settings.finetune.base_model, settings.finetune.revision)
@@ -30,6 +33,8 @@ def finetune(settings: Settings, dataset: DatasetRef | str | None = None) -> Fin
         training = ledger.note(outcome)
         ledger.items_in = training.images_trained + training.images_held_out
         ledger.items_out = len(training.snapshots)
-    finetuned = Finetuned(training=training, stages=(ledger.report(),))
+    report = ledger.report()
+    artifacts.show(report, summary(training))
+    finetuned = Finetuned(training=training, stages=(report,))
     parts.keep(settings.profile, "finetune", finetuned)
     return finetuned

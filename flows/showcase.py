@@ -2,14 +2,16 @@
 
 from prefect import flow
 
-from flows import parts
-from flows.report import Finetuned, Shown, stage
+from flows import artifacts, parts
+from flows.names import name_run
+from flows.report import Finetuned, Shown, StageReport, stage
 from flows.settings import Settings, located
 from tasks.animate import task as animate
 from tasks.caching import call
 from tasks.progress import progress
 from tasks.records import Animation, Sample, Training
 from tasks.sample import task as sampling
+from tasks.store import Store
 
 
 @flow(name="showcase", flow_run_name="showcase {settings.profile}", persist_result=True)
@@ -22,41 +24,56 @@ def showcase(settings: Settings, training: Training | None = None) -> Shown:
     """
     if training is None:
         training = parts.recall(settings.profile, "finetune", Finetuned).training
+    name_run("showcase", settings, training.dataset_fingerprint[:8])
     settings = located(settings)
+    drawn, denoising, sampled = draw(training, settings)
+    films, animated = make_films(drawn, denoising, settings)
+    shown = Shown(
+        samples=tuple(drawn), denoising=tuple(denoising), animations=tuple(films), stages=(sampled, animated)
+    )  # fmt: skip
+    parts.keep(settings.profile, "showcase", shown)
+    return shown
+
+
+def draw(training: Training, settings: Settings) -> tuple[list[Sample], list[str], StageReport]:
+    """Every prompt and seed from every snapshot, and one picture of the last snapshot coming out of noise."""
     base, revision = settings.finetune.base_model, settings.finetune.revision
+    each = len(settings.sample.prompts) * len(settings.sample.seeds)
     drawn: list[Sample] = []
-    pictures = len(settings.sample.prompts) * len(settings.sample.seeds) * len(training.snapshots)
-    with stage("sample") as sampled, progress("sample", pictures, "pictures") as bar:
+    with stage("sample") as ledger, progress("sample", each * len(training.snapshots), "pictures") as bar:
         identity = sampling.identify_base(base, revision)
         for snapshot in training.snapshots:
             outcome = call(
                 sampling.sample_snapshot, base, identity, snapshot, settings.sample, revision, keys_of=picture_keys
             )
-            drawn += sampled.note(outcome)
-            bar.advance(len(settings.sample.prompts) * len(settings.sample.seeds), f"epoch {snapshot.epoch}")
+            drawn += ledger.note(outcome)
+            bar.advance(each, f"epoch {snapshot.epoch}")
         last = training.snapshots[-1]
         outcome = call(sampling.sample_denoising, base, identity, last, settings.sample, revision, keys_of=list)
-        denoising = sampled.note(outcome)
-        sampled.items_in, sampled.items_out = len(training.snapshots), len(drawn) + len(denoising)
+        denoising = ledger.note(outcome)
+        ledger.items_in, ledger.items_out = len(training.snapshots), len(drawn) + len(denoising)
+    report = ledger.report()
+    artifacts.show(report, artifacts.samples_sheet(drawn, Store()))
+    return drawn, denoising, report
+
+
+def make_films(drawn: list[Sample], denoising: list[str], settings: Settings) -> tuple[list[Animation], StageReport]:
+    """A film of each prompt through the epochs, and one of denoising."""
     films: list[Animation] = []
-    with stage("animate") as animated, progress("animate", len(settings.sample.prompts) + 1, "films") as bar:
+    with stage("animate") as ledger, progress("animate", len(settings.sample.prompts) + 1, "films") as bar:
         for prompt in settings.sample.prompts:
             of_prompt = [sample for sample in drawn if sample.prompt == prompt]
-            outcome = call(animate.animate_drift, prompt, of_prompt, settings.animate, keys_of=film_keys)
-            films.append(animated.note(outcome))
+            films.append(
+                ledger.note(call(animate.animate_drift, prompt, of_prompt, settings.animate, keys_of=film_keys))
+            )
             bar.advance(1)
-        outcome = call(
-            animate.animate_denoising, settings.sample.filmed_prompt, denoising, settings.animate,
-            keys_of=film_keys,
-        )  # fmt: skip
-        films.append(animated.note(outcome))
-        animated.items_in, animated.items_out = len(drawn) + len(denoising), len(films)
-    shown = Shown(
-        samples=tuple(drawn), denoising=tuple(denoising), animations=tuple(films),
-        stages=(sampled.report(), animated.report()),
-    )  # fmt: skip
-    parts.keep(settings.profile, "showcase", shown)
-    return shown
+        filmed = settings.sample.filmed_prompt
+        outcome = call(animate.animate_denoising, filmed, denoising, settings.animate, keys_of=film_keys)
+        films.append(ledger.note(outcome))
+        ledger.items_in, ledger.items_out = len(drawn) + len(denoising), len(films)
+    report = ledger.report()
+    artifacts.show(report, artifacts.films(films, Store()))
+    return films, report
 
 
 def picture_keys(samples: list[Sample]) -> list[str]:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 from prefect import flow
 
+from flows import artifacts
 from flows.checks import check
 from flows.collect import collect
 from flows.finetune import finetune
+from flows.names import name_run
 from flows.report import Collected, Finetuned, Shown
 from flows.run_folder import write_run
 from flows.settings import Settings, located
@@ -17,11 +19,15 @@ from tasks.store import Store
 @flow(name="wikistyle", flow_run_name="wikistyle {settings.profile}", persist_result=True)
 async def wikistyle(settings: Settings, run_dir: str = "") -> str:
     """Collect, fine-tune, showcase; returns the run's folder. Settings are checked before any stage starts."""
+    name_run("story of", settings)
     check(settings)
     # When a story is retried, Prefect hands back what an inline flow returned the first time, but as plain JSON.
     collected = Collected.model_validate(await collect(settings))
+    name_run("story of", settings, collected.dataset)
     finetuned, shown = await _train_and_show(settings, collected)
-    return write(settings, run_dir, collected, finetuned, shown)
+    folder = write(settings, run_dir, collected, finetuned, shown)
+    artifacts.show_story([*collected.stages, *finetuned.stages, *shown.stages], folder, shown, Store())
+    return folder
 
 
 async def _train_and_show(settings: Settings, collected: Collected) -> tuple[Finetuned, Shown]:

@@ -1,0 +1,31 @@
+"""Many pictures in one small JPEG, for pages that can't load files."""
+
+import base64
+import io
+from collections.abc import Sequence
+
+from PIL import Image, ImageOps
+
+
+def contact_sheet(pictures: Sequence[bytes], columns: int, cell: int = 96) -> bytes:
+    """JPEG of the pictures in rows of `columns`, each fitted into a white square of `cell` px, never enlarged past it.
+
+    `pictures` are whole image files. Raises ValueError when there are none.
+    """
+    if not pictures:
+        raise ValueError("a contact sheet needs at least one picture")
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * cell, rows * cell), "white")
+    for i, data in enumerate(pictures):
+        with Image.open(io.BytesIO(data)) as picture:
+            fitted = ImageOps.pad(picture.convert("RGB"), (cell - 2, cell - 2), color="white")
+        sheet.paste(fitted, (i % columns * cell + 1, i // columns * cell + 1))
+    out = io.BytesIO()
+    sheet.save(out, "JPEG", quality=82)
+    return out.getvalue()
+
+
+def data_uri(data: bytes, mime: str = "image/jpeg") -> str:
+    """The bytes as an address that a page can show without fetching anything (RFC 2397)."""
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
