@@ -4,33 +4,82 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from tasks.finetune.errors import DatasetError, FinetuneError
 from tasks.finetune.launch import launch
+from tasks.finetune.state import saved_progress
 from tasks.finetune.train import TrainingJob
 from tests.finetune.tiny import run, settings_for
 
 
-def test_sigterm_saves_the_state_and_exits_75(dataset, base, store, tmp_path):
-    job = TrainingJob(dataset=dataset, settings=settings_for(base, epochs=2000), folder=str(tmp_path / "t"))
-    (tmp_path / "job.json").write_text(job.model_dump_json())
-    command = [sys.executable, "-m", "tasks.finetune", str(tmp_path / "job.json")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+def start_child(job: TrainingJob) -> subprocess.Popen:
+    path = Path(job.folder) / "job.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(job.model_dump_json())
+    command = [sys.executable, "-m", "tasks.finetune", str(path)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.parametrize(
+    ("sign", "length"),
+    [
+        ("disk: ", {}),
+        ('"drawn": 0', {}),
+        ('"stage": "unet"', {"epochs": 30}),
+        ('"stage": "decoder"', {"decoder_epochs": 12, "decoder_batch_size": 1}),
+    ],
+)
+def test_sigterm_at_any_time_ends_it_within_seconds_and_the_next_goes_on(
+    sign, length, dataset, base, store, tmp_path
+):  # fmt: skip
+    """While it caches pictures, before the first step, and in the middle of each loop."""
+    settings = settings_for(base, validation_prompts=("a cat",), snapshot_every=30, **length)
+    job = TrainingJob(dataset=dataset, settings=settings, folder=str(tmp_path / "t"))
+    process = start_child(job)
     assert process.stdout
-    lines = []
+    lines, asked = [], 0.0
     for line in process.stdout:
         lines.append(line)
-        if '"stage": "unet"' in line:
+        if sign in line and not asked:
+            asked = time.monotonic()
             process.send_signal(signal.SIGTERM)
     assert process.wait() == 75
+    assert time.monotonic() - asked < 10
     assert json.loads(lines[-1])["kind"] == "Interrupted"
     assert "run the stage again" in lines[-1]
-    assert (tmp_path / "t" / "unet.safetensors").exists()
+    assert not (tmp_path / "t" / "training.json").exists()
+    assert run(dataset, settings, tmp_path / "t", store) == run(dataset, settings, tmp_path / "whole", store)
+
+
+def test_a_caller_that_is_killed_ends_the_training_with_its_state_saved(dataset, base, store, tmp_path):
+    settings = settings_for(base, epochs=10_000, snapshot_every=10_000, checkpoint_steps=1_000_000, held_out=0.0)
+    job = TrainingJob(dataset=dataset, settings=settings, folder=str(tmp_path / "t"))
+    (tmp_path / "job.json").write_text(job.model_dump_json())
+    program = (
+        "import sys; from pathlib import Path; from tasks.finetune.launch import launch\n"
+        "from tasks.finetune.train import TrainingJob\n"
+        "job = TrainingJob.model_validate_json(Path(sys.argv[1]).read_text())\n"
+        "launch(job, lambda stage, step: print(step.step, flush=True))"
+    )
+    caller = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "job.json")], stdout=subprocess.PIPE, text=True
+    )
+    assert caller.stdout
+    seen = int(caller.stdout.readline())
+    (trainer,) = psutil.Process(caller.pid).children()
+    caller.kill()
+    caller.wait()
+    trainer.wait(20)
+    progress = saved_progress(tmp_path / "t" / "unet.safetensors")
+    assert progress
+    assert progress["step"] >= seen
 
 
 def test_a_caller_that_ends_ends_the_training_and_the_next_goes_on(dataset, base, store, tmp_path):
