@@ -14,7 +14,7 @@ from tasks.records import Training
 from tasks.store import Store
 from tests.finetune.tiny import run, settings_for, train_in_child
 
-KILLS = 5
+KILLS = 20
 
 # Children are forked from a server that has imported everything: a start takes no longer than a step.
 processes = multiprocessing.get_context("forkserver")
@@ -22,9 +22,23 @@ processes.set_forkserver_preload(["tests.finetune.tiny"])
 
 
 def start(job: TrainingJob, store: Store):
-    process = processes.Process(target=train_in_child, args=(job.model_dump_json(), str(store.root)))
+    """A training in a process of its own, and the steps it has done of both loops together, -1 before it does any."""
+    done = processes.Value("i", -1, lock=False)
+    process = processes.Process(target=train_in_child, args=(job.model_dump_json(), str(store.root), done))
     process.start()
-    return process
+    return process, done
+
+
+def kill_at(step: int, delay: float, job: TrainingJob, store: Store) -> bool:
+    """SIGKILL a training `delay` seconds after it did this step (-1: after it started); whether it was still alive."""
+    process, done = start(job, store)
+    while done.value < step and process.is_alive():
+        time.sleep(0.0005)
+    process.join(delay)
+    alive = process.is_alive()
+    process.kill()
+    process.join()
+    return alive
 
 
 def results(folder: Path) -> tuple[Training, str, str]:
@@ -34,31 +48,32 @@ def results(folder: Path) -> tuple[Training, str, str]:
 
 
 def test_sigkill_at_random_moments_changes_no_bit(dataset, base, store, tmp_path):
-    settings = settings_for(base, epochs=8, batch_size=2, decoder_epochs=4, caption_dropout=0.2)
+    """Three kills before the first step, four as snapshots are made, the others anywhere in the two loops."""
+    settings = settings_for(base, epochs=8, batch_size=2, decoder_epochs=8, decoder_batch_size=2, caption_dropout=0.2)
     whole = TrainingJob(dataset=dataset, settings=settings, folder=str(tmp_path / "whole"))
-    warm = processes.Process(target=time.sleep, args=(0,))  # the server imports, which is no part of a training's time
-    warm.start()
-    warm.join()
+    start(whole.model_copy(update={"folder": str(tmp_path / "warm")}), store)[0].join()  # the server imports first
     began = time.monotonic()
-    process = start(whole, store)
+    process, done = start(whole, store)
+    while done.value < 0 and process.is_alive():
+        time.sleep(0.0005)
+    starting = time.monotonic() - began
     process.join()
-    seconds = time.monotonic() - began
     assert process.exitcode == 0
+    steps, pace = done.value, (time.monotonic() - began - starting) / done.value
+    first, _, _ = results(tmp_path / "whole")
 
+    chance = random.Random()
+    snapshots = [*chance.sample([snapshot.step for snapshot in first.snapshots[1:]], 3), first.snapshots[-1].step]
+    moments = [(-1, chance.uniform(0, starting)) for _ in range(3)]
+    moments += [(step, chance.uniform(0, 3 * pace)) for step in snapshots]
+    moments += [(chance.randrange(1, steps - 5), chance.uniform(0, pace)) for _ in range(KILLS - len(moments))]
     killed = whole.model_copy(update={"folder": str(tmp_path / "killed")})
-    chance, kills = random.Random(), 0
-    moments = [chance.uniform(0.02, 0.3) * seconds for _ in range(KILLS)]
-    for moment in moments:
-        process = start(killed, store)
-        process.join(moment)
-        kills += process.is_alive()
-        process.kill()
-        process.join()
-    process = start(killed, store)
+    alive = [kill_at(step, delay, killed, store) for step, delay in sorted(moments)]
+    process, _ = start(killed, store)
     process.join()
     assert process.exitcode == 0
-    assert kills >= KILLS / 2
-    assert results(tmp_path / "killed") == results(tmp_path / "whole"), f"killed after {moments} of {seconds} s"
+    assert sum(alive) >= KILLS - 2, moments
+    assert results(tmp_path / "killed") == results(tmp_path / "whole"), f"killed at {sorted(moments)} of {steps} steps"
 
 
 @pytest.mark.parametrize("ema_decay", [0.9, 0.0])

@@ -17,6 +17,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
 
 from tasks.finetune.settings import FinetuneSettings
+from tasks.finetune.state import saved_progress
+from tasks.finetune.steps import Step
 from tasks.finetune.train import TrainingJob, train
 from tasks.records import Training
 from tasks.store import Store
@@ -99,7 +101,15 @@ def run(dataset: str, settings: FinetuneSettings, folder: Path, store: Store, **
     return train(TrainingJob(dataset=dataset, settings=settings, folder=str(folder)), store, **callbacks)
 
 
-def train_in_child(job: str, store_root: str) -> None:
-    """For a process of its own that a test kills."""
+def train_in_child(job_json: str, store_root: str, done: Any) -> None:
+    """For a process of its own that a test kills; `done.value` becomes the steps done of both loops together."""
     torch.set_num_threads(1)
-    train(TrainingJob.model_validate_json(job), Store(store_root))
+    job = TrainingJob.model_validate_json(job_json)
+    before: dict[str, int] = {"unet": 0}
+
+    def count(stage: str, step: Step) -> None:
+        if stage not in before:
+            before[stage] = (saved_progress(Path(job.folder) / "unet.safetensors") or {})["step"]
+        done.value = before[stage] + step.step
+
+    train(job, Store(store_root), count)
