@@ -52,7 +52,7 @@ def rendered() -> str:
 
 
 def deployments_of(profile: str) -> list[dict[str, Any]]:
-    """The five deployments of a profile."""
+    """The six deployments of a profile."""
     settings = parameters_of(profile)
     story = _deployment("wikistyle", profile, CPU_POOL, "The whole story: wiki to gallery.", settings)
     # A story that is due while one runs has nothing to add to it: what is new then is found by the next.
@@ -70,7 +70,8 @@ def deployments_of(profile: str) -> list[dict[str, Any]]:
     watch = _deployment("watch", profile, CPU_POOL, "Has the wiki changed? Then the story is started.", settings)
     watch["schedules"] = [{"interval": 3600, "slug": "hourly", "active": False}]
     watch["concurrency_limit"] = {"limit": 1, "collision_strategy": "CANCEL_NEW"}
-    return [story, collect, finetune, showcase, watch]
+    publish = _deployment("publish", profile, CPU_POOL, "The last dataset to the hub.", settings)
+    return [story, collect, finetune, showcase, publish, watch]
 
 
 def rescue() -> dict[str, Any]:
@@ -81,6 +82,7 @@ def rescue() -> dict[str, Any]:
     return {
         "name": "crashed",
         "description": "Takes up a run whose process or machine died, where it was.",
+        "tags": ["wikistyle"],
         "entrypoint": "flows/rescue.py:rescue",
         "work_pool": {"name": CPU_POOL, "job_variables": {"env": dict(ENVIRONMENT)}},
         "triggers": [trigger],

@@ -133,11 +133,12 @@ def _wait_healthy(url: str, server: Service) -> None:
 
 
 def _deploy() -> None:
-    from deployments.server import make_automations, make_pools
+    from deployments.server import make_automations, make_notifications, make_pools
 
     asyncio.run(make_pools())
     if os.environ.get("PREFECT_SERVER_DATABASE_CONNECTION_URL", "").startswith("postgresql"):
         asyncio.run(make_automations())
+    asyncio.run(make_notifications())
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
         cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,

@@ -9,7 +9,8 @@ import yaml
 from deployments.render import CPU_POOL, GPU_POOL, rendered
 from flows.settings import ROOT, Settings, load_profile, profile_names
 
-PARTS = {"wikistyle": CPU_POOL, "collect": CPU_POOL, "finetune": GPU_POOL, "showcase": GPU_POOL, "watch": CPU_POOL}
+PARTS = dict.fromkeys(("wikistyle", "collect", "publish", "watch"), CPU_POOL)
+PARTS |= dict.fromkeys(("finetune", "showcase"), GPU_POOL)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def things(stack: Stack) -> dict[str, list[str]]:
 
 def test_deploying_again_duplicates_nothing(stack: Stack):
     before = things(stack)
-    assert len(before["deployments"]) == 3 * 5 + 1
+    assert len(before["deployments"]) == 3 * 6 + 1
     assert len(before["automations"]) == 3 + 1 + (2 if DATABASE in stack.environment else 0)
     environment = stack.environment | {"PREFECT_API_URL": f"{stack.url}/api"}
     done = subprocess.run(

@@ -1,0 +1,38 @@
+"""Publish: the dataset that collect last made goes to the hub; what is there already is not sent again."""
+
+from prefect import flow
+
+from flows import artifacts, parts
+from flows.names import name_run
+from flows.report import Collected, stage
+from flows.settings import Settings
+from tasks.caching import call
+from tasks.dataset import task as dataset
+from tasks.records import DatasetRef
+
+
+class NothingToPublish(RuntimeError):
+    """The settings name no repository."""
+
+
+@flow(name="publish", flow_run_name="publish {settings.profile}", persist_result=True)
+def publish(settings: Settings) -> DatasetRef:
+    """Put the profile's last dataset where `dataset.repo_id` says; returns it with its revision there.
+
+    Collect does so itself when a repository is named; this is for doing it later, or again where it failed.
+    Raises NothingToPublish when none is, parts.MissingPart when nothing was collected yet.
+
+    Args:
+        settings: All settings of the run; this flow reads those of the dataset.
+    """
+    if not settings.dataset.repo_id:
+        raise NothingToPublish("dataset.repo_id is empty, so there is nowhere to publish to; set it to owner/name")
+    collected = parts.recall(settings.profile, "collect", Collected)
+    name_run("publish", settings, collected.dataset)
+    with stage("publish") as ledger:
+        dataset.check_publishing(settings.dataset)
+        ref: DatasetRef = ledger.note(call(dataset.publish, collected.dataset, settings.dataset))
+        ledger.items_in = ledger.items_out = ref.rows
+    artifacts.show(ledger.report(), artifacts.dataset_facts(ref))
+    parts.keep(settings.profile, "collect", collected.model_copy(update={"dataset": ref}))
+    return ref

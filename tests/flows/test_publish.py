@@ -1,0 +1,53 @@
+"""Publishing by itself what was collected before."""
+
+import asyncio
+
+import pytest
+
+from flows import parts
+from flows.collect import collect
+from flows.publish import NothingToPublish, publish
+from flows.report import Collected, StageFailed
+from flows.settings import Settings, load_profile
+from tests.hub.server import Hub, running_hub
+
+REPO = "tester/drawings"
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    for name, value in (
+        ("HF_HUB_OFFLINE", False),
+        ("HF_HUB_DISABLE_XET", True),
+        ("HF_HUB_CACHE", str(tmp_path / "hub")),
+    ):
+        monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
+    with running_hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        yield hub
+
+
+def settings(**dataset: str) -> Settings:
+    small = load_profile("sample", ["scrape.max_images=8"])
+    return small.model_copy(update={"dataset": small.dataset.model_copy(update=dataset)})
+
+
+def test_what_was_collected_is_published_later_and_once(prefect, hub: Hub, monkeypatch):
+    with pytest.raises(NothingToPublish, match=r"dataset\.repo_id is empty"):
+        publish(settings())
+    somewhere = settings(repo_id=REPO, takedown_contact="someone@example.org")
+    with pytest.raises(parts.MissingPart, match="--only collect"):
+        publish(somewhere)
+    collected = asyncio.run(collect(settings()))
+
+    monkeypatch.setenv("HF_TOKEN", "hf_unknown")
+    with pytest.raises(StageFailed, match="stage publish failed"):
+        publish(somewhere)
+    monkeypatch.setenv("HF_TOKEN", "hf_writer")
+    first = publish(somewhere)
+    assert (first.fingerprint, first.repo_id) == (collected.dataset.fingerprint, REPO)
+    assert first.revision == hub.dataset(REPO).head
+    commits = list(hub.dataset(REPO).commits)
+    assert publish(somewhere) == first
+    assert list(hub.dataset(REPO).commits) == commits
+    assert parts.recall("sample", "collect", Collected).dataset == first
