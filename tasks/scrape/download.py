@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from tasks.scrape.errors import Busy, Incomplete, Unfit
+from tasks.scrape.errors import Busy, Incomplete, Resting, Unfit
 from tasks.scrape.polite import PoliteClient
 from tasks.scrape.records import Fetched, FetchJob
 from tasks.store import Store, write_atomically
@@ -63,7 +63,8 @@ async def fetch_all(
 ) -> tuple[Fetched, ...]:
     """What came of each job, in order. Files fetched before are not fetched again.
 
-    Raises Incomplete (few) or Busy (more), after all that could be had is kept, when files could not be had for now.
+    Raises Incomplete (few) or Busy (more; Resting when the wiki asks for a long rest), after all that could be had is
+    kept, when files could not be had for now.
     """
     busy: list[Busy] = []
 
@@ -86,7 +87,9 @@ async def fetch_all(
     if busy:
         message = f"{len(busy)} of {len(jobs)} files can't be had now, the rest is kept; run again (first: {busy[0]})"
         few = len(busy) <= max(1, TOLERATED * len(jobs)) < len(jobs)
-        raise Incomplete(message, fetched) if few else Busy(message)
+        if few:
+            raise Incomplete(message, fetched)
+        raise Resting(message) if any(isinstance(error, Resting) for error in busy) else Busy(message)
     return fetched
 
 

@@ -19,6 +19,10 @@ class Unreachable(Busy):
     """No connection to the wiki."""
 
 
+class Resting(Busy):
+    """The wiki asks to be left alone for longer than a run waits."""
+
+
 class Incomplete(Busy):
     """Nearly all files of a batch came, some could not be had now: `fetched` has them all, those with their reason."""
 

@@ -19,7 +19,7 @@ import httpx
 import stamina
 from protego import Protego
 
-from tasks.scrape.errors import Busy, ScrapeError, Unfit, Unreachable
+from tasks.scrape.errors import Busy, Resting, ScrapeError, Unfit, Unreachable
 from tasks.scrape.settings import ScrapeSettings
 
 T = TypeVar("T")
@@ -190,7 +190,7 @@ class PoliteClient:
         if asked is None:
             return Busy(message, self._backoff(attempt))
         if asked > LONGEST_RETRY_AFTER:
-            return Busy(f"{message} (it asks for {asked:.0f} s)")
+            return Resting(f"{message} (it asks for {asked:.0f} s)")
         gate.rest(asked)
         return Busy(message, asked)
 

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from tasks.caching import ContentKey, Outcome, call_async
 from tasks.records import Inventory
 from tasks.scrape.download import fetch_all
-from tasks.scrape.errors import Busy, Incomplete, ScrapeError, Unreachable
+from tasks.scrape.errors import Busy, Incomplete, Resting, ScrapeError, Unreachable
 from tasks.scrape.inventory import take_inventory
 from tasks.scrape.polite import PoliteClient
 from tasks.scrape.records import Fetched, FetchJob
@@ -22,8 +22,8 @@ VERSION = 1
 
 
 def _may_pass(task: Any, run: Any, state: State) -> bool:
-    """Whether it helps to try again: a busy wiki gets better, a wrong address does not."""
-    return isinstance(state.data, Busy) and not isinstance(state.data, Unreachable)
+    """Whether to try again: a busy wiki gets better, a wrong address does not, and a long rest is to be respected."""
+    return isinstance(state.data, Busy) and not isinstance(state.data, (Resting, Unreachable))
 
 
 @task(

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tasks.scrape.errors import Busy, ScrapeError, Unreachable
+from tasks.scrape.errors import Busy, Resting, ScrapeError, Unreachable
 from tasks.scrape.records import FetchJob
 from tasks.scrape.settings import ScrapeSettings
 from tasks.scrape.task import _may_pass, fetch, fetch_batch, inventory, jobs_of, originals_of
@@ -29,7 +29,8 @@ def test_a_batchs_key_is_what_is_fetched_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    ("error", "again"), [(Busy("now"), True), (Unreachable("gone"), False), (ScrapeError("no"), False)]
+    ("error", "again"),
+    [(Busy("now"), True), (Resting("an hour"), False), (Unreachable("gone"), False), (ScrapeError("no"), False)],
 )
 def test_only_what_may_pass_is_retried(error, again):
     from prefect.states import Failed
