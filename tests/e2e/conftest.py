@@ -1,11 +1,11 @@
-"""One `wikistyle up` for all tests of this folder."""
+"""One `wikistyle up` for the tests of this folder, with a wiki to read and a hub to publish to."""
 
-import socket
 from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e.stack import Stack, Wiki, running_stack, small_wiki_served
+from tests.hub.server import Hub, running_hub
 
 
 @pytest.fixture(scope="session")
@@ -15,9 +15,17 @@ def wiki() -> Iterator[Wiki]:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, wiki: Wiki) -> Iterator[Stack]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with running_stack(tmp_path_factory.mktemp("stack"), wiki.url, port) as running:
+def hub() -> Iterator[Hub]:
+    with running_hub() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, wiki: Wiki, hub: Hub) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("stack")
+    reached = {
+        "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_writer", "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
+        "HF_HOME": str(folder / "hf"),
+    }  # fmt: skip
+    with running_stack(folder, wiki.url, **reached) as running:
         yield running

@@ -3,11 +3,14 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +89,15 @@ class Stack:
 
     def tasks_of(self, run: str) -> list[dict[str, Any]]:
         return self.post("/task_runs/filter", flow_runs={"id": {"any_": [run]}})
+
+    def ran_since(self, moment: datetime) -> Counter[str]:
+        """How often each task did its work since then, in all runs, by its name; what came from the cache is left out.
+
+        Names without the part that tells runs apart: a batch's first key, a run's number.
+        """
+        found = self.post("/task_runs/filter", task_runs={"start_time": {"after_": moment.isoformat()}})
+        done = [task for task in found if task["state"]["name"] == "Completed" and "-" in task["task_key"]]
+        return Counter(task["task_key"].rsplit("-", 1)[0] for task in done)
 
     def logs(self, run: str) -> str:
         found = self.post("/logs/filter", logs={"flow_run_id": {"any_": [run]}}, sort="TIMESTAMP_ASC")
@@ -171,18 +183,28 @@ def small_wiki_served() -> Iterator[Wiki]:
         yield Wiki(running.api_url, content)
 
 
+def free_port() -> int:
+    """A port on 127.0.0.1 that nothing uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @contextmanager
-def running_stack(folder: Path, api_url: str, port: int) -> Iterator[Stack]:
-    """Clone, render, `wikistyle up`; at the end Ctrl-C, after which none of its processes is left."""
+def running_stack(folder: Path, api_url: str, **variables: str) -> Iterator[Stack]:
+    """Clone, render, `wikistyle up` on a free port; at the end Ctrl-C, after which none of its processes is left.
+
+    `variables` are added to the environment.
+    """
     clone, home = folder / "clone", folder / "home"
     clone_to(clone)
     save_base(folder / "models" / "base")
     profile = tiny_profile(api_url, folder / "models")
     (clone / "deployments" / "profiles" / "tiny.yaml").write_text(yaml.safe_dump(profile))
-    environment = environment_of(clone, home)
+    environment = environment_of(clone, home) | variables
     subprocess.run([sys.executable, "-m", "deployments.render"], cwd=clone, env=environment, check=True)
     process = subprocess.Popen(
-        [*CLI, "up", "--port", str(port)], cwd=clone, env=environment, start_new_session=True,
+        [*CLI, "up", "--port", str(free_port())], cwd=clone, env=environment, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert process.stdout is not None
