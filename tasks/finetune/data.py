@@ -46,10 +46,10 @@ def _from_store(dataset: DatasetRef, store: Store) -> list[Row]:
     for file in dataset.files:
         if not file.path.endswith(".parquet"):
             continue
-        table = pq.read_table(store.path(file.key))
-        _check_columns(table.column_names, _name(dataset))
-        for image, text in zip(table["image"].to_pylist(), table["text"].to_pylist(), strict=True):
-            rows.append(_row(image["bytes"], text))
+        path = store.path(file.key)
+        _check_columns(pq.read_schema(path).names, _name(dataset))
+        table = pq.read_table(path, columns=["image", "text"])
+        rows += [_row(_name(dataset), number, row) for number, row in enumerate(table.to_pylist())]
     return rows
 
 
@@ -65,8 +65,8 @@ def _from_library(name: str) -> list[Row]:
             "give a folder, or owner/name@revision with the hub in reach"
         ) from error
     _check_columns(loaded.column_names, name)
-    loaded = loaded.cast_column("image", datasets.Image(decode=False))
-    return [_row(r["image"]["bytes"] or Path(r["image"]["path"]).read_bytes(), r["text"]) for r in loaded]
+    loaded = loaded.cast_column("image", datasets.Image(decode=False)).select_columns(["image", "text"])
+    return [_row(name, number, row) for number, row in enumerate(loaded)]
 
 
 def _check_columns(found: list[str], name: str) -> None:
@@ -78,8 +78,16 @@ def _check_columns(found: list[str], name: str) -> None:
         )
 
 
-def _row(image: bytes, text: str) -> Row:
-    return Row(hashlib.sha256(image).hexdigest(), image, text or "")
+def _row(name: str, number: int, row: dict[str, Any]) -> Row:
+    """From {"image": {"bytes", "path"}, "text"}; a caption that is missing is the empty one."""
+    image, text = row["image"] or {}, row["text"] or ""
+    encoded = image.get("bytes")
+    if encoded is None and image.get("path") and Path(image["path"]).is_file():
+        encoded = Path(image["path"]).read_bytes()
+    if encoded is None or not isinstance(text, str):
+        fault = "no picture of its own" if encoded is None else "no text for a caption"
+        raise DatasetError(f"dataset {name}: row {number} has {fault}; mend or remove the row")
+    return Row(hashlib.sha256(encoded).hexdigest(), encoded, text)
 
 
 def split(rows: list[Row], held_out: float) -> tuple[list[Row], list[Row]]:

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 
-from tasks.finetune.base import load_config
-from tasks.finetune.errors import DatasetError, FinetuneError, ResourceError
+from tasks.finetune.base import load_config, load_part
+from tasks.finetune.errors import DatasetError, FinetuneError, ModelError, ResourceError
 from tasks.finetune.memory import GIB, disk_budget, free_bytes, sizes_of, standing_memory
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.state import saved_progress
@@ -29,6 +30,7 @@ def preflight(
             "run pip install bitsandbytes, or set optimizer to adamw"
         )
     unet, vae = (load_config(kind, settings.base_model, settings.revision) for kind in ("unet", "vae"))
+    check_base(settings, unet, vae)
     sizes = sizes_of(unet, vae, settings)
     states = [path for path in (folder / "unet.safetensors", folder / "decoder.safetensors") if path.exists()]
     made = len((saved_progress(folder / "unet.safetensors") or {"snapshots": [None]})["snapshots"]) - 1
@@ -38,6 +40,24 @@ def preflight(
         {folder: budget.state + budget.cache} | ({Path(str(store.root)): budget.snapshots} if store.is_local else {})
     )
     check_memory(standing_memory(sizes, settings))
+
+
+def check_base(settings: FinetuneSettings, unet: dict[str, Any], vae: dict[str, Any]) -> None:
+    """Raise ModelError when the base model is not one that this recipe trains, by the configurations of its parts."""
+    scheduler: Any = load_part("scheduler", settings.base_model, settings.revision)
+    prediction, noisy = scheduler.config["prediction_type"], unet.get("in_channels", 4)
+    wrong = ""
+    if prediction not in ("epsilon", "v_prediction"):
+        wrong = f"it predicts {prediction}, not epsilon or v_prediction"
+    elif unet.get("addition_embed_type"):
+        wrong = f"its unet takes {unet['addition_embed_type']} beside the text, as Stable Diffusion XL does"
+    elif noisy != vae.get("latent_channels", 4):
+        wrong = f"its unet takes {noisy} channels, its vae makes {vae.get('latent_channels', 4)}"
+    if wrong:
+        raise ModelError(
+            f"base model {settings.base_model} can't be trained: {wrong}; "
+            "give a text-to-image base of Stable Diffusion v1"
+        )
 
 
 def check_disk(needed: dict[Path, int]) -> None:

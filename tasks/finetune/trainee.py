@@ -52,7 +52,9 @@ def prepare(
         adapt(unet, settings.lora_rank, settings.seed)
     else:
         unet.requires_grad_(True)
-    unet.train().to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # bitsandbytes makes weights contiguous in its first step: were they not so before, a resumed training would differ.
+    layout = torch.contiguous_format if settings.optimizer == "adamw8bit" else torch.channels_last
+    unet.train().to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
     named = {name: p for name, p in unet.named_parameters() if p.requires_grad}
     optimizer = new_optimizer(named.values(), settings)
     ema = EMAModel(named.values(), decay=settings.ema_decay, foreach=True) if settings.ema_decay else None

@@ -61,6 +61,40 @@ def test_a_missing_column_is_named_and_those_there_too(store, tmp_path):
     assert_one_line(error, "no column image", "picture, text", "rename")
 
 
+PICTURE = {"bytes": png(0), "path": None}
+
+
+@pytest.mark.parametrize(
+    ("image", "text", "fault"),
+    [
+        (None, "a cat", "row 1 has no picture"),
+        ({"bytes": None, "path": "https://example.org/a.png"}, "a cat", "row 1 has no picture"),
+        (PICTURE, ["a cat", "an animal"], "row 1 has no text"),
+    ],
+)
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_row_without_picture_or_caption_is_named(kept, image, text, fault, store, tmp_path):
+    path = tmp_path / "d" / "train.parquet"
+    path.parent.mkdir()
+    pq.write_table(pa.table({"image": [PICTURE, image], "text": [None, text]}), path)
+    file = StoredFile(path="data/a.parquet", key=store.put_file(path), bytes=1)
+    with pytest.raises(DatasetError) as error:
+        read_rows(DatasetRef(fingerprint="f", rows=2, files=(file,)) if kept else str(path.parent), store)
+    assert_one_line(error, fault, "mend or remove")
+
+
+def test_a_caption_that_is_missing_is_the_empty_one(store, tmp_path):
+    (tmp_path / "d").mkdir()
+    pq.write_table(pa.table({"image": [PICTURE], "text": pa.array([None], pa.string())}), tmp_path / "d" / "a.parquet")
+    assert [row.text for row in read_rows(str(tmp_path / "d"), store)] == [""]
+
+
+def test_an_empty_folder(store, tmp_path):
+    with pytest.raises(DatasetError) as error:
+        read_rows(str(tmp_path), store)
+    assert_one_line(error, str(tmp_path), "can't be loaded")
+
+
 def test_a_dataset_that_is_not_there(store):
     with pytest.raises(DatasetError) as error:
         read_rows("/nowhere/at/all", store)

@@ -1,11 +1,14 @@
 """What a training needs is known, said and checked before it starts."""
 
+import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tasks.finetune.base import load_config
-from tasks.finetune.errors import DatasetError, FinetuneError, ResourceError
+from tasks.finetune.errors import DatasetError, FinetuneError, ModelError, ResourceError
 from tasks.finetune.memory import GIB, disk_budget, sizes_of, standing_memory
 from tasks.finetune.preflight import check_disk, check_memory
 from tests.finetune.tiny import run, settings_for
@@ -83,6 +86,31 @@ def test_too_little_memory_stops_it_in_one_line():
     with pytest.raises(ResourceError, match="set lora_rank") as error:
         check_memory(2**60)
     assert "\n" not in str(error.value)
+
+
+def test_too_little_memory_is_found_before_anything_is_read(dataset, base, store, tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.finetune.preflight.psutil.virtual_memory", lambda: SimpleNamespace(total=1000))
+    with pytest.raises(ResourceError, match=r"this machine has 0\.0 GiB"):
+        run(dataset, settings_for(base), tmp_path / "t", store)
+    assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "wrong"),
+    [
+        ("scheduler", {"prediction_type": "sample"}, "predicts sample"),
+        ("unet", {"in_channels": 9}, "takes 9 channels, its vae makes 4"),
+        ("unet", {"addition_embed_type": "text_time"}, "Stable Diffusion XL"),
+    ],
+)
+def test_a_base_that_the_recipe_does_not_fit(part, change, wrong, dataset, base, store, tmp_path):
+    shutil.copytree(base, tmp_path / "base")
+    (path,) = (tmp_path / "base" / part).glob("*config.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ModelError, match=wrong) as error:
+        run(dataset, settings_for(str(tmp_path / "base")), tmp_path / "t", store)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "t").exists()
 
 
 def test_fewer_pictures_than_processes(dataset, base, store, tmp_path):
