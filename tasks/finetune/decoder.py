@@ -92,23 +92,12 @@ def train_decoder(
         epoch, within = divmod(step, per_epoch)
         chosen = order(settings.seed, epoch, len(rows))[within * batch : (within + 1) * batch]
         rate = cosine(step, steps, settings.decoder_learning_rate)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss = decoder_loss(vae, latents, rows, chosen, step, settings, accelerator)
-        if not math.isfinite(loss.item()):
-            names = ", ".join(rows[r].id[:12] for r in chosen[:8])
-            raise LossError(
-                f"decoder loss is {loss.item()} at step {step}, pictures {names}; lower decoder_learning_rate"
-            )
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(named.values(), settings.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        loss = optimize_decoder(vae, named, optimizer, latents, rows, chosen, step, rate, settings, accelerator)
         progress["step"] = step + 1
-        progress["losses"].append(loss.item())
+        progress["losses"].append(loss)
         took = (time.monotonic() - began) / (step + 1 - first)
         peak, left = peak_memory(device), took * (steps - step - 1)
-        report(Step(step + 1, steps, (step + 1) / per_epoch, loss.item(), rate, batch / took, peak, left))
+        report(Step(step + 1, steps, (step + 1) / per_epoch, loss, rate, batch / took, peak, left))
         for mark in at.get(step + 1, ()):
             snapshot(mark)
         stop = stopping()
@@ -117,6 +106,27 @@ def train_decoder(
         if stop and step + 1 < steps:
             raise Interrupted(f"decoder stopped at step {step + 1} of {steps}; run the stage again to go on from there")
     return progress
+
+
+def optimize_decoder(
+    vae: Any, named: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, latents: LatentCache,
+    rows: list[Row], chosen: list[int], step: int, rate: float, settings: FinetuneSettings, accelerator: Accelerator,
+) -> float:  # fmt: skip
+    """One optimizer step over the chosen pictures; returns their mean loss. Raises LossError when one is not finite."""
+    loss = decoder_loss(vae, latents, rows, chosen, step, settings, accelerator)
+    value = loss.item()
+    if not math.isfinite(value):
+        names = ", ".join(rows[r].id[:12] for r in chosen[:8])
+        raise LossError(f"decoder loss is {value} at step {step}, pictures {names}; lower decoder_learning_rate")
+    accelerator.backward(loss)
+    norm = accelerator.clip_grad_norm_(named.values(), settings.max_grad_norm).item()  # type: ignore[union-attr]
+    if not math.isfinite(norm):
+        raise LossError(f"decoder gradient is {norm} at step {step}; lower decoder_learning_rate")
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return value
 
 
 def decoder_loss(

@@ -164,6 +164,17 @@ def test_a_loss_that_is_not_finite_stops_it_and_names_step_and_pictures(dataset,
     assert not (tmp_path / "t" / "unet.safetensors").exists()
 
 
+def test_a_decoder_loss_that_is_not_finite_stops_it_too(dataset, base, store, tmp_path):
+    shutil.copytree(base, tmp_path / "base")
+    vae: Any = AutoencoderKL.from_pretrained(tmp_path / "base" / "vae")
+    torch.nn.init.constant_(vae.decoder.conv_out.bias, float("nan"))
+    vae.save_pretrained(tmp_path / "base" / "vae")
+    with pytest.raises(LossError, match=r"decoder loss is nan at step 0, pictures \w{12}, ") as error:
+        run(dataset, settings_for(str(tmp_path / "base"), epochs=1), tmp_path / "t", store)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "t" / "decoder.safetensors").exists()
+
+
 def test_a_state_of_another_model_is_refused_in_one_line(trained, tmp_path):
     other = {"conv_in.weight": torch.nn.Parameter(torch.zeros(1, 2, 3))}
     with pytest.raises(FinetuneError, match="does not fit the model") as error:
