@@ -4,7 +4,8 @@ import contextlib
 import io
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -108,38 +109,73 @@ def write_pictures(folder: Path, count: int, resolution: int) -> str:
     return str(folder)
 
 
-def throughput(settings: FinetuneSettings, what: str, rounds: int, steps: int, pictures: int = 64) -> list[Result]:
-    """Ours against encoding in the loop, and against the bare step; prints the mean losses of all three."""
+@dataclass(frozen=True)
+class Bench:
+    """A training that can be stepped by hand: pictures with their caches, in a folder of its own."""
+
+    settings: FinetuneSettings
+    accelerator: Accelerator
+    rows: list[Row]
+    data: TrainingData
+    folder: Path
+
+    def ours(self) -> Callable[[int], float]:
+        return cached_stepper(self.data, self.settings, self.accelerator, self.folder)
+
+    def in_the_loop(self) -> Callable[[int], float]:
+        return in_loop_stepper(self.rows, self.settings, self.accelerator)
+
+    def bare(self) -> Callable[[int], float]:
+        return bare_stepper(self.data, self.settings, self.accelerator)
+
+
+@contextlib.contextmanager
+def bench(settings: FinetuneSettings, pictures: int = 64) -> Iterator[Bench]:
+    """Pictures of noise, cached as a training does it."""
     precision = settings.mixed_precision
     if precision == "auto":
         precision = "bf16" if torch.cuda.is_available() else "no"
     accelerator = Accelerator(mixed_precision=precision)
     with tempfile.TemporaryDirectory(prefix="wikistyle-bench-") as name:
         folder = Path(name)
-        dataset = write_pictures(folder / "data", pictures, settings.resolution)
-        rows = read_rows(dataset, Store(str(folder / "store")))
+        rows = read_rows(write_pictures(folder / "data", pictures, settings.resolution), Store(str(folder / "store")))
         data = cache_all(rows, [], settings, folder, accelerator, print)
-        losses: dict[str, list[float]] = {}
+        yield Bench(settings, accelerator, rows, data, folder)
 
-        def turn(name: str, step: Callable[[int], float]) -> Callable[[], int]:
-            made = losses.setdefault(name, [])
 
-            def run() -> int:
-                made.extend(step(len(made)) for _ in range(steps))
-                return steps * settings.batch_size
+def throughput(made: Bench, what: str, rounds: int, steps: int) -> list[Result]:
+    """Ours against encoding in the loop, and against the bare step; and that the first two learn alike."""
+    losses: dict[str, list[float]] = {"ours": [], "in the loop": [], "bare": []}
 
-            return run
+    def turn(name: str, step: Callable[[int], float]) -> Callable[[], int]:
+        def run() -> int:
+            losses[name] += [step(len(losses[name]) + i) for i in range(steps)]
+            return steps * made.settings.batch_size
 
-        ours = turn("ours", cached_stepper(data, settings, accelerator, folder))
-        plain = turn("in the loop", in_loop_stepper(rows, settings, accelerator))
-        bare = turn("bare", bare_stepper(data, settings, accelerator))
-        results = [
-            compare(f"{what}: caches against encoding in the loop", ours, plain, "images/s", rounds),
-            compare(f"{what}: the loop against the bare step", ours, bare, "images/s", rounds),
-        ]
-    for name, made in losses.items():
-        print(f"{what}: {name}, mean loss of {len(made)} steps {statistics.mean(made):.4f}")
-    return results
+        return run
+
+    ours = turn("ours", made.ours())
+    plain = turn("in the loop", made.in_the_loop())
+    encoding = compare(f"{what}: caches against encoding in the loop", ours, plain, "images/s", rounds)
+    alike = same_curve(f"{what}: loss with caches and encoding in the loop", losses["ours"], losses["in the loop"])
+    bare = compare(f"{what}: the loop against the bare step", ours, turn("bare", made.bare()), "images/s", rounds)
+    print(f"{what}: the loop adds {100 * (bare.theirs / bare.ours - 1):.1f} % to the bare step")
+    return [encoding, alike, bare]
+
+
+def same_curve(name: str, ours: list[float], theirs: list[float]) -> Result:
+    """Mean losses of two trainings, and printed: are their curves the same within noise?
+
+    Both take the same pictures in the same order from the same weights at the same rate, each with its own noise. So
+    the losses are compared step by step: the curves are the same when the mean of the differences is within two of
+    its standard errors of zero.
+    """
+    differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+    mean, error = statistics.mean(differences), statistics.stdev(differences) / len(differences) ** 0.5
+    verdict = "the same curve within noise" if abs(mean) <= 2 * error else "NOT the same curve"
+    print(f"{name}: they differ by {mean:+.4f} ± {error:.4f} over {len(differences)} steps: {verdict}")
+    a, b = statistics.mean(ours), statistics.mean(theirs)
+    return Result(name, a, b, a / b, "mean squared error")
 
 
 def measure() -> list[Result]:
@@ -148,4 +184,5 @@ def measure() -> list[Result]:
 
     base = located(load_profile("sample")).finetune.base_model
     values = {"base_model": base, "resolution": 64, "batch_size": 32, "ema_decay": 0}
-    return throughput(FinetuneSettings.model_validate(values), "fine-tuning", rounds=5, steps=6)
+    with bench(FinetuneSettings.model_validate(values)) as made:
+        return throughput(made, "fine-tuning", rounds=5, steps=6)
