@@ -120,6 +120,8 @@ class Training(Record):
     truncated_captions: int
     images_trained: int
     images_held_out: int
+    lpips_before: float | None = None
+    lpips_after: float | None = None
 
 
 class EpochLoss(Record):

@@ -10,6 +10,7 @@ import torch
 
 from tasks.finetune.base import load_config, load_part
 from tasks.finetune.errors import DatasetError, FinetuneError, ModelError, ResourceError
+from tasks.finetune.lpips import load_lpips
 from tasks.finetune.memory import GIB, disk_budget, free_bytes, sizes_of, standing_memory
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.state import saved_progress
@@ -40,6 +41,8 @@ def preflight(
         {folder: budget.state + budget.cache} | ({Path(str(store.root)): budget.snapshots} if store.is_local else {})
     )
     check_memory(standing_memory(sizes, settings))
+    if settings.lpips_weights:
+        load_lpips(settings.lpips_weights)
 
 
 def check_base(settings: FinetuneSettings, unet: dict[str, Any], vae: dict[str, Any]) -> None:

@@ -39,6 +39,8 @@ def training_of(
         losses=tuple(epochs),
         psnr_before=decoders[0]["psnr"] if decoders else None,
         psnr_after=decoders[-1]["psnr"] if decoders else None,
+        lpips_before=decoders[0]["lpips"] if decoders else None,
+        lpips_after=decoders[-1]["lpips"] if decoders else None,
         truncated_captions=data.text.truncated,
         images_trained=len(data.latents.ids),
         images_held_out=len(data.held_out_latents.ids) if data.held_out_latents else 0,
@@ -71,4 +73,6 @@ def summary(training: Training) -> str:
         f"{training.images_trained} pictures trained on, {training.images_held_out} held out, "
         f"{training.truncated_captions} captions cut; snapshots take {size / 2**30:.2f} GiB.",
     ]
+    if training.lpips_before is not None and training.lpips_after is not None:
+        lines.append(f"Decoder LPIPS on them: {training.lpips_before:.4f} before, {training.lpips_after:.4f} after.")
     return "\n".join(lines)

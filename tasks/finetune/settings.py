@@ -106,6 +106,12 @@ class FinetuneSettings(StageSettings):
         description="Drawn at every snapshot, once each, to be watched while it trains: in the artifact "
         "finetune-preview, the training folder and TensorBoard. They change nothing in the training.",
     )
+    lpips_weights: str = working(
+        "",
+        title="LPIPS weights",
+        description="Local safetensors file of VGG16 and LPIPS's linear layers (names: tasks/finetune/lpips.py). With "
+        "it the decoder's LPIPS on held-out pictures is reported, before and after; empty: not. Never downloaded.",
+    )
     processes: int = Field(
         1, ge=1, le=64, title="Processes",
         description="Training processes, one a GPU, started by torchrun when over 1. A step takes `batch size` "

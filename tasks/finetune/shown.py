@@ -1,12 +1,12 @@
 """Pictures of a training for its page in Prefect, inside markdown: an artifact holds text alone."""
 
-import base64
 import html
 import io
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from tasks.contact_sheet import data_uri
 from tasks.finetune.preview import kept_previews
 from tasks.finetune.result import summary, turning_point
 from tasks.records import Training
@@ -19,7 +19,7 @@ LARGEST = 105_000  # bytes of a JPEG, of which base64 makes 140 kB: each artifac
 def preview_page(folder: Path, prompts: tuple[str, ...]) -> str:
     """Markdown of the previews in `folder`: a row for each of the first prompts, a column for some of the snapshots."""
     lines = [f"{number}. {html.escape(prompt)}" for number, prompt in enumerate(prompts[:ROWS], start=1)]
-    picture = _inline("image/jpeg", _jpeg(preview_sheet(folder, len(prompts))))
+    picture = data_uri(_jpeg(preview_sheet(folder, len(prompts))))
     return "\n".join([f"![previews of the snapshots]({picture})", "", *lines])
 
 
@@ -88,7 +88,3 @@ def _jpeg(picture: Image.Image) -> bytes:
         if out.tell() <= LARGEST:
             break
     return out.getvalue()
-
-
-def _inline(kind: str, picture: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(picture).decode()}"

@@ -18,6 +18,7 @@ from tasks.finetune.decoder import train_decoder
 from tasks.finetune.errors import FinetuneError
 from tasks.finetune.loop import train_unet
 from tasks.finetune.lora import merged_weights
+from tasks.finetune.lpips import decoder_lpips, load_lpips
 from tasks.finetune.objective import TrainingData
 from tasks.finetune.preflight import preflight
 from tasks.finetune.preview import PREVIEWS, draw_previews, keep_previews
@@ -184,8 +185,17 @@ def _train_decoder(
         return {"file": file, "psnr": psnr}
 
     held = (data.held_out_latents, held_out) if data.held_out_latents else None
+    weights = load_lpips(settings.lpips_weights) if held and settings.lpips_weights else None
+
+    def perceived() -> float | None:
+        if not held or not weights:
+            return None
+        return decoder_lpips(vae, *held, settings.resolution, work.accelerator.device, weights)
+
+    lpips_before = perceived()
     progress = train_decoder(
         vae, data.latents, trained, held, marks, settings, work.folder / "decoder.safetensors", work.accelerator, save,
         lambda step: work.report("decoder", step), work.stopping,
     )  # fmt: skip
-    return progress["snapshots"]
+    first, *others, last = progress["snapshots"]
+    return [first | {"lpips": lpips_before}, *others, last | {"lpips": perceived()}]
