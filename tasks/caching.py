@@ -96,7 +96,7 @@ def call(
         return Outcome(state.result(raise_on_failure=True, _sync=True), cached=state.name == "Cached")
 
     outcome = once(task)
-    if outcome.cached and _gone(keys_of(outcome.result)):
+    if outcome.cached and gone(keys_of(outcome.result)):
         outcome = once(task.with_options(refresh_cache=True))
     return outcome
 
@@ -111,11 +111,12 @@ async def call_async(
         return Outcome(await state.aresult(raise_on_failure=True), cached=state.name == "Cached")
 
     outcome = await once(task)
-    if outcome.cached and _gone(keys_of(outcome.result)):
+    if outcome.cached and gone(keys_of(outcome.result)):
         outcome = await once(task.with_options(refresh_cache=True))
     return outcome
 
 
-def _gone(keys: Sequence[str]) -> bool:
+def gone(keys: Sequence[str]) -> bool:
+    """Whether the store has lost one of the keys."""
     store = Store()
     return any(not store.has(key) for key in keys)

@@ -8,16 +8,17 @@ it keeps its id, and with it the training it can resume.
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
+from uuid import UUID
 
 from prefect import get_client, get_run_logger, task
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import TaskRunContext
 from prefect.deployments.flow_runs import arun_deployment
-from prefect.states import AwaitingRetry
+from prefect.states import AwaitingRetry, Cancelling
 from pydantic import BaseModel
 
-from tasks.caching import ContentKey, Outcome, call_async
+from tasks.caching import ContentKey, Outcome, call_async, gone
 
 T = TypeVar("T", bound=BaseModel)
 VERSION = 1
@@ -43,21 +44,31 @@ async def run_child(
     `content` is what the result depends on; when it was handed on before, for whichever run, and the store still has
     `keys_of` it, no child is started. Raises ChildFailed.
     """
-    outcome = await call_async(
-        child_run, part, profile, parameters, content, keys_of=lambda result: keys_of(kind.model_validate(result))
-    )
+
+    def keys(result: Any) -> Sequence[str]:
+        return keys_of(kind.model_validate(result))
+
+    outcome = await call_async(child_run, part, profile, parameters, content, keys_of=keys)
+    if gone(keys(outcome.result)):  # this parent's own child has completed, but what it made was lost since
+        refreshed = child_run.with_options(refresh_cache=True)
+        outcome = await call_async(refreshed, part, profile, parameters, content, anew=True)
     return Outcome(kind.model_validate(outcome.result), outcome.cached)
 
 
 @task(
     name="child-run",
     task_run_name="{part}/{profile}",
-    cache_policy=ContentKey("child", VERSION, ignore=("profile", "parameters")),
+    cache_policy=ContentKey("child", VERSION, ignore=("profile", "parameters", "anew")),
     persist_result=True,
     result_serializer="json",
 )
-async def child_run(part: str, profile: str, parameters: dict[str, Any], content: Sequence[Any]) -> dict[str, Any]:
-    """Start this parent's child, or find it again; wait for it; return its result as plain JSON."""
+async def child_run(
+    part: str, profile: str, parameters: dict[str, Any], content: Sequence[Any], anew: bool = False
+) -> dict[str, Any]:
+    """Start this parent's child, or find it again; wait for it; return its result as plain JSON.
+
+    `anew`: a child that has completed is started again, too.
+    """
     context = TaskRunContext.get()
     assert context is not None, "a task's body runs in its context"
     parent = context.task_run.flow_run_id
@@ -66,7 +77,11 @@ async def child_run(part: str, profile: str, parameters: dict[str, Any], content
         name, parameters=parameters, timeout=0, idempotency_key=f"{parent}-{part}", as_subflow=True
     )
     async with get_client() as client:
-        child = await _completed(client, started, name)
+        try:
+            child = await _completed(client, started, name, anew)
+        except asyncio.CancelledError:
+            await _cancel_with(client, parent, started)
+            raise
     assert child.state is not None
     try:
         result: Any = await child.state.aresult()
@@ -78,9 +93,16 @@ async def child_run(part: str, profile: str, parameters: dict[str, Any], content
     return result.model_dump(mode="json") if isinstance(result, BaseModel) else result
 
 
-async def _completed(client: PrefectClient, child: FlowRun, name: str) -> FlowRun:
+async def _cancel_with(client: PrefectClient, parent: UUID | None, child: FlowRun) -> None:
+    """Cancel the child at once if its parent was; the server would take 20 s, and the GPU works on all the while."""
+    run = await client.read_flow_run(parent) if parent else None
+    if run and run.state and run.state.is_cancelling():
+        await client.set_flow_run_state(child.id, Cancelling(message="The run that started it was cancelled."))
+
+
+async def _completed(client: PrefectClient, child: FlowRun, name: str, anew: bool) -> FlowRun:
     """The child once it has completed; started again in place where that helps."""
-    if child.state and child.state.is_final() and not child.state.is_completed():
+    if child.state and child.state.is_final() and (anew or not child.state.is_completed()):
         await _start_again(client, child, name)  # this parent is being retried
     restarts = 0
     while True:

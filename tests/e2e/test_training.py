@@ -1,0 +1,113 @@
+"""A training on the real stack that is stopped, loses its disk or its weights: what is kept, and what goes on."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import pytest
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+from flows.report import Finetuned
+from tasks.finetune.state import saved_progress
+from tests.e2e.stack import Stack
+
+pytestmark = pytest.mark.e2e
+STOP_SECONDS = 10.0
+
+
+def under_way(stack: Stack, steps: int) -> tuple[Path, psutil.Process]:
+    """The folder and the process of the training that runs now, once its resume state has come so far."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        processes = stack.processes("-m tasks.finetune")
+        for state in (stack.home / "training").glob("*/unet.safetensors"):
+            running = processes and not (state.parent / "training.json").exists()
+            if running and (saved_progress(state) or {"step": 0})["step"] >= steps:
+                return state.parent, processes[0]
+        time.sleep(0.2)
+    raise AssertionError("no training came so far")
+
+
+def step_of(folder: Path) -> int:
+    """How far the resume state has come."""
+    progress = saved_progress(folder / "unet.safetensors")
+    assert progress
+    return progress["step"]
+
+
+def first_steps(folder: Path) -> list[int]:
+    """The first step that each run of a training logged, in the order of the runs."""
+    logs = sorted((folder / "tensorboard").glob("events.*"), key=lambda path: path.name.split(".")[3])
+    found = [[e.step for e in EventFileLoader(str(log)).Load() if e.summary.value and is_loss(e)] for log in logs]
+    return [steps[0] for steps in found if steps]
+
+
+def is_loss(event) -> bool:
+    return event.summary.value[0].tag == "unet/loss"
+
+
+@contextmanager
+def lost(folder: Path) -> Iterator[None]:
+    """A disk that is gone for a while: nothing can be read or written where the folder was."""
+    aside = folder.with_name(f"{folder.name}-aside")
+    folder.rename(aside)
+    folder.write_text("no folder")
+    try:
+        yield
+    finally:
+        folder.unlink()
+        aside.rename(folder)
+
+
+def test_a_training_that_failed_goes_on_at_its_last_checkpoint_after_retry(stack: Stack):
+    story = stack.start("wikistyle/tiny", finetune={"seed": 11, "epochs": 60, "snapshot_every": 60})
+    folder, _ = under_way(stack, 5)
+    with lost(stack.home / "store"):
+        failed = stack.wait(story, 120)
+        assert failed["state"]["type"] == "FAILED"
+        assert "stage finetune failed" in failed["state"]["message"]
+    reached, retried = step_of(folder), datetime.now(UTC)
+    stack.retry(story)
+    stack.completed(story, 180)
+    assert first_steps(folder) == [1, reached + 1]
+    ran = stack.ran_since(retried)
+    assert ran["finetune"] == 1
+    assert [ran[task] for task in ("inventory", "fetch_batch", "convert_batch", "caption_batch", "build")] == [0] * 5
+
+
+def test_cancelling_stops_the_training_in_seconds_and_a_new_story_goes_on_with_it(stack: Stack):
+    settings = {"seed": 12, "epochs": 300, "snapshot_every": 300}
+    story = stack.start("wikistyle/tiny", finetune=settings)
+    folder, process = under_way(stack, 5)
+    began = time.monotonic()
+    stack.post(f"/flow_runs/{story}/set_state", state={"type": "CANCELLING"})  # what the UI's Cancel does
+    process.wait(STOP_SECONDS - (time.monotonic() - began))
+    for run in [story, stack.runs_of("finetune")[-1]["id"]]:
+        assert stack.wait(run, 60)["state"]["type"] == "CANCELLED"
+    reached = step_of(folder)
+    assert 5 <= reached < 300
+    stack.completed(stack.start("wikistyle/tiny", finetune=settings), 300)
+    assert first_steps(folder) == [1, reached + 1]
+
+
+def test_weights_lost_before_they_are_drawn_with_are_trained_again_after_retry(stack: Stack):
+    before = {run["id"] for run in stack.runs_of("showcase")}
+    story = stack.start("wikistyle/tiny", finetune={"seed": 13})
+    until = time.monotonic() + 120
+    while {run["id"] for run in stack.runs_of("showcase")} == before:  # then its training is behind it
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    kept = stack.home / "parts" / "tiny" / "finetune.json"
+    unet = Finetuned.model_validate_json(kept.read_bytes()).training.snapshots[-1].unet
+    assert unet
+    weights = stack.home / "store" / "objects" / unet.key[:2] / unet.key
+    weights.unlink()
+    assert "stage sample failed" in stack.wait(story, 120)["state"]["message"]
+    retried = datetime.now(UTC)
+    stack.retry(story)
+    stack.completed(story, 180)
+    assert weights.exists()  # the same again, to the bit
+    assert stack.ran_since(retried)["finetune"] == 1
