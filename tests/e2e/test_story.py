@@ -1,6 +1,8 @@
 """The whole story on a real server with one worker for each pool, and what a retry runs again."""
 
 import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -8,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tasks.finetune.train import TrainingJob
+from tasks.records import Training
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -20,11 +24,12 @@ def ran(stack: Stack, run: str) -> Counter[str]:
 
 
 def test_the_story_completes_and_trains_on_the_gpu_pool_alone(stack: Stack):
-    story = stack.completed(stack.start("wikistyle/tiny"), 240)
+    before = {part: {run["id"] for run in stack.runs_of(part)} for part in ("finetune", "showcase")}
+    story = stack.completed(stack.start("wikistyle/tiny", finetune={"seed": 2}), 240)
     assert story["work_pool_name"] == "wikistyle-cpu"
     assert "Worker 'cpu-worker'" in stack.logs(story["id"])
     for part in ("finetune", "showcase"):
-        (child,) = stack.runs_of(part)
+        (child,) = new(stack, part, before)
         assert child["work_pool_name"] == "wikistyle-gpu"
         assert "Worker 'gpu-worker'" in stack.logs(child["id"])
     folder = stack.clone / "runs" / "latest"
@@ -50,7 +55,7 @@ def test_a_failed_training_is_retried_in_place_and_nothing_else_runs_again(stack
     training.unlink()
     (stack.home / "aside").rename(training)
     stack.retry(story)
-    kill_in_mid_training(stack, training)
+    folder = kill_in_mid_training(stack, training)
     stack.completed(story, 180)
     (child,) = [run for run in stack.runs_of("finetune") if run["id"] not in before]
     assert child["state"]["type"] == "COMPLETED"
@@ -60,10 +65,34 @@ def test_a_failed_training_is_retried_in_place_and_nothing_else_runs_again(stack
     states = [state["name"] for state in stack.get(f"/flow_run_states/?flow_run_id={child['id']}")]
     assert Counter(states)["AwaitingRetry"] == 2
     assert Counter(states)["Crashed"] >= 1
+    assert outcome(folder) == outcome(trained_undisturbed(stack, folder))
 
 
-def kill_in_mid_training(stack: Stack, training: Path) -> None:
-    """SIGKILL the GPU worker, the run and the training at once, when there is something to resume, as a dead host."""
+def outcome(folder: Path) -> tuple:
+    """The losses of a training and the hashes of all weights it made."""
+    done = Training.model_validate_json((folder / "training.json").read_bytes())
+    assert done.snapshots[-1].unet
+    assert done.snapshots[-1].decoder
+    return done.losses, [(s.epoch, s.unet, s.decoder) for s in done.snapshots]
+
+
+def trained_undisturbed(stack: Stack, folder: Path) -> Path:
+    """The same job from nothing in another folder, in one go and without Prefect."""
+    again = folder.with_name("undisturbed")
+    job = TrainingJob.model_validate_json((folder / "job.json").read_bytes())
+    again.mkdir()
+    (again / "job.json").write_text(job.model_copy(update={"folder": str(again)}).model_dump_json())
+    environment = stack.environment | {"WIKISTYLE_STORE": str(stack.home / "store")}
+    command = [sys.executable, "-m", "tasks.finetune", str(again / "job.json")]
+    subprocess.run(command, cwd=stack.clone, env=environment, check=True, capture_output=True)
+    return again
+
+
+def kill_in_mid_training(stack: Stack, training: Path) -> Path:
+    """SIGKILL the GPU worker, the run and the training at once, when there is something to resume, as a dead host.
+
+    Returns the training's folder.
+    """
     until = time.monotonic() + 90
     while time.monotonic() < until:
         started = stack.processes("-m tasks.finetune")
@@ -79,6 +108,7 @@ def kill_in_mid_training(stack: Stack, training: Path) -> None:
     for process in doomed:
         process.kill()
     psutil.wait_procs(doomed, timeout=5)
+    return unfinished[0].parent
 
 
 def test_a_killed_story_is_taken_up_and_finds_its_child_again(stack: Stack):
