@@ -12,6 +12,7 @@ from tasks.caption.identity import model_identity, provenance
 from tasks.caption.records import to_rows
 from tasks.caption.task import caption_batch
 from tasks.convert import task as convert
+from tasks.convert.convert import to_jpegs
 from tasks.convert.duplicates import drop_duplicates
 from tasks.dataset import task as dataset
 from tasks.dataset.records import DatasetSource
@@ -67,24 +68,13 @@ def convert_originals(
     originals: tuple[Original, ...], settings: Settings
 ) -> tuple[list[Jpeg], list[Reject], StageReport]:
     """RGB JPEGs of distinct pictures."""
-    by_key = {original.key: original for original in originals}
-    jpegs, rejects = [], []
-    with stage("convert") as ledger, progress("convert", len(by_key), "images") as shown:
-        for batch in batches(by_key, key=str):
+    keys, converted = {original.key for original in originals}, []
+    with stage("convert") as ledger, progress("convert", len(keys), "images") as shown:
+        for batch in batches(keys, key=str):
             outcome = call(convert.convert_batch, tuple(batch), settings.convert, keys_of=convert.stored_keys)
-            for done in ledger.note(outcome):
-                original = by_key[done.key]
-                if done.jpeg_key is None:
-                    image = original.image
-                    rejects.append(
-                        Reject(title=image.title, sha1=image.sha1, stage="convert", reason=done.reason or "")
-                    )
-                else:
-                    jpegs.append(
-                        Jpeg(original=original, key=done.jpeg_key, width=done.width, height=done.height,
-                             frames=done.frames, pixel_sha256=done.pixel_sha256)
-                    )  # fmt: skip
+            converted += ledger.note(outcome)
             shown.advance(len(batch))
+        jpegs, rejects = to_jpegs(originals, converted)
         kept, same = drop_duplicates(jpegs)
         ledger.items_in, ledger.items_out = len(originals), len(kept)
         ledger.rejected = len(rejects) + len(same)

@@ -6,7 +6,7 @@ Order: VAE, CLIP (its text half conditions the UNet), BLIP (its vision tower sta
 from pathlib import Path
 
 from samples.models import blip, cards, clip, unet, vae
-from samples.models.drawings import SEEN_STYLES, TRAINING_STYLES, fetch_packages, load_drawings
+from samples.models.drawings import CAPTIONED_STYLES, SEEN_STYLES, TRAINING_STYLES, fetch_packages, load_drawings
 
 WORK = Path(".work")
 
@@ -21,7 +21,7 @@ def main() -> None:
     model, tokenizer, took = clip.train(drawings, things, work, base)
     seconds["clip"] = took + clip.refine(model, tokenizer, more, work)
     clip.save(model, tokenizer, target / "clip")
-    seconds["blip"] = blip.train(more, things, target / "clip", work, target / "blip")
+    seconds["blip"] = blip.train(load_drawings(packages, CAPTIONED_STYLES), things, target / "clip", work, target / "blip")
     seconds["base"] += unet.train_base(drawings, base, work, target / "base")
     cards.measure_and_write(packages, seconds)
 

@@ -13,8 +13,9 @@ HERE = Path(__file__).parent
 STYLES = """\
 Trained on drawings of Unicode emoji, composited on white at 64 px, with their Unicode names as captions; about 5 % of
 the things were held out entirely. The VAE, the UNet and CLIP's text half saw the first three styles; CLIP's picture
-half and BLIP saw all seven, because three are too few to recognise a thing in a style never seen. OpenMoji drawings
-were never trained on: they are the style to be learned later, and what these figures are measured on where they say so.
+half saw the first seven and BLIP all nine, because three are too few to recognise a thing in a style never seen.
+OpenMoji drawings were never trained on: they are the style to be learned later, and what these figures are measured on
+where they say so.
 
 | style | npm package | licence |
 |---|---|---|
@@ -25,6 +26,8 @@ were never trained on: they are the style to be learned later, and what these fi
 | EmojiOne 2 | `{emojione}` | CC BY 4.0, © Ranks.com |
 | Noto Emoji 1 | `{noto-v1}` | Apache-2.0, © Google |
 | FxEmojis | `{fxemoji}` | Apache-2.0, © Mozilla |
+| Fluent High Contrast | `{fluent-line}` | MIT, © Microsoft |
+| Streamline Emojis | `{streamline}` | CC BY 4.0, © Streamline |
 """.format(**PACKAGES)
 
 CARDS = {

@@ -24,10 +24,14 @@ PACKAGES = {
     "emojione": "@iconify-json/emojione@1.2.3",
     "noto-v1": "@iconify-json/noto-v1@1.2.5",
     "fxemoji": "@iconify-json/fxemoji@1.2.2",
+    "fluent-line": "@iconify-json/fluent-emoji-high-contrast@1.2.6",
+    "streamline": "@iconify-json/streamline-emojis@1.2.4",
 }
 TRAINING_STYLES = ("noto", "twemoji", "fluent")  # what the VAE and the UNet draw
 # What CLIP and BLIP look at besides: three styles are too few to recognise a thing in a style never seen.
 SEEN_STYLES = (*TRAINING_STYLES, "fluent-flat", "emojione", "noto-v1", "fxemoji")
+# BLIP must name drawings in black lines, and sees some besides; Streamline's are few, and come three times.
+CAPTIONED_STYLES = (*SEEN_STYLES, "fluent-line", "streamline", "streamline", "streamline")
 SIZE = 64
 
 
@@ -119,7 +123,8 @@ def _bare(name: str) -> str:
 
 def _iconify(thing: Thing, package: Path) -> str | None:
     names = [thing.name, *_older_names(package.parent.parent / "noto" / "package").get(thing.hexcode, [])]
-    return next((svg for name in names if (svg := _icons(package).get(_bare(name)))), None)
+    keys = [_bare(name) + variant for name in names for variant in ("", "1")]
+    return next((svg for key in keys if (svg := _icons(package).get(key))), None)
 
 
 def _candidates(hexcode: str) -> list[str]:
@@ -130,7 +135,7 @@ def _candidates(hexcode: str) -> list[str]:
 
 def read_drawing(thing: Thing, style: str, package: Path, size: int = SIZE) -> np.ndarray | None:
     """One drawing as uint8 [size, size, 3], or None where the style has no such drawing."""
-    if style in ("fluent-flat", "emojione", "noto-v1", "fxemoji"):
+    if PACKAGES[style].startswith("@iconify-json/"):
         svg = _iconify(thing, package)
         return on_white(rasterise(svg, size), size) if svg else None
     for stem in _candidates(thing.hexcode):

@@ -1,0 +1,133 @@
+"""What Prefect costs: the whole sample story through a server and two workers, against the same functions bare.
+
+Takes about twice the demo's time. Ours and theirs are seconds, so the ratio's excess over 1 is the overhead.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.sidebyside import Result
+
+ROOT = Path(__file__).resolve().parent.parent
+POLL_SECONDS = 0.5
+
+
+def measure() -> list[Result]:
+    """Both from empty, each in processes of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        theirs = _bare(Path(folder) / "bare")
+        ours = _served(Path(folder) / "served")
+    return [Result("sample story: server and workers against bare calls", ours, theirs, ours / theirs, "s")]
+
+
+def _environment(home: Path) -> dict[str, str]:
+    own = {"WIKISTYLE_HOME": home, "WIKISTYLE_STORE": home / "store", "WIKISTYLE_TRAINING": home / "training"}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    return kept | {name: str(path) for name, path in own.items()} | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+
+
+def _bare(home: Path) -> float:
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-m", "benchmarks.overhead"], cwd=ROOT, env=_environment(home), check=True)
+    return time.monotonic() - began
+
+
+def _served(home: Path) -> float:
+    """From the moment the run is asked for until it has completed; the server is up by then, as a service's is."""
+    import httpx
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = [sys.executable, "-c", "from flows.cli import main; main()", "up", "--port", port]
+    up = subprocess.Popen(
+        command, cwd=ROOT, env=_environment(home), stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert up.stdout is not None
+        url = next(line.split()[1] for line in up.stdout if line.startswith("UI: "))
+        with httpx.Client(base_url=f"{url}/api", timeout=60) as http:
+            deployment = http.get("/deployments/name/wikistyle/sample").raise_for_status().json()["id"]
+            began = time.monotonic()
+            run = http.post(f"/deployments/{deployment}/create_flow_run", json={}).raise_for_status().json()["id"]
+            while True:
+                state = http.get(f"/flow_runs/{run}").raise_for_status().json()["state"]
+                if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+                    break
+                time.sleep(POLL_SECONDS)
+        took = time.monotonic() - began
+        if state["type"] != "COMPLETED":
+            raise RuntimeError(f"the story is {state['name']}: {state['message']}; see {home}/logs")
+        return took
+    finally:
+        up.send_signal(signal.SIGINT)
+        up.wait()
+
+
+def bare() -> None:
+    """The sample story by the stages' plain functions, without Prefect, artifacts or caches."""
+    from flows.report import Collected, Finetuned, Shown
+    from flows.run_folder import write_run
+    from flows.sample_wiki import reachable
+    from flows.settings import load_profile, located
+    from tasks.animate.films import denoising_film, drift_film
+    from tasks.caption.captioner import caption_stored
+    from tasks.caption.identity import model_identity, provenance
+    from tasks.caption.records import to_rows
+    from tasks.convert.convert import convert_stored, to_jpegs
+    from tasks.convert.duplicates import drop_duplicates
+    from tasks.dataset.build import build_dataset
+    from tasks.dataset.records import DatasetSource
+    from tasks.finetune.launch import launch
+    from tasks.finetune.train import TrainingJob
+    from tasks.sample.denoise import draw_denoising
+    from tasks.sample.draw import draw_snapshot
+    from tasks.sample.pipeline import best_device, load_base, put_in
+    from tasks.scrape.scrape import scrape
+    from tasks.store import Store
+
+    store, settings = Store(), located(load_profile("sample"))
+    with reachable(settings) as reached:
+        inventory, originals, missing = asyncio.run(scrape(reached.scrape, store))
+    jpegs, damaged = to_jpegs(originals, convert_stored([o.key for o in originals], settings.convert, store))
+    jpegs, same = drop_duplicates(jpegs)
+    rows, uncaptioned = to_rows(jpegs, caption_stored([j.key for j in jpegs], settings.caption, store))
+    rejects = (*inventory.rejects, *missing, *damaged, *same, *uncaptioned)
+    source = DatasetSource(
+        wiki=inventory.wiki, site_name=inventory.site_name, rights=inventory.rights,
+        rights_basis=settings.scrape.rights_basis, listed=inventory.listed,
+        aliases=sum(len(image.aliases) for image in inventory.images),
+        caption=provenance(settings.caption, model_identity(settings.caption.model, settings.caption.revision)),
+    )  # fmt: skip
+    ordered = tuple(sorted(rows, key=lambda row: (row.jpeg.key, row.jpeg.original.image.title)))
+    dataset = build_dataset(ordered, rejects, source, settings.dataset, store)
+    folder = Path(os.environ["WIKISTYLE_TRAINING"]) / "one"
+    training = launch(TrainingJob(dataset=dataset, settings=settings.finetune, folder=str(folder)))
+    drawer, drawn = load_base(settings.finetune.base_model, None, *best_device()), []
+    for snapshot in training.snapshots:
+        put_in(drawer, snapshot, store)
+        drawn += draw_snapshot(drawer.pipe, snapshot.epoch, settings.sample, store)
+    denoising = draw_denoising(drawer.pipe, settings.sample, store)
+    films = [
+        drift_film(prompt, [s for s in drawn if s.prompt == prompt], settings.animate, store)
+        for prompt in settings.sample.prompts
+    ]
+    films.append(denoising_film(settings.sample.filmed_prompt, list(denoising), settings.animate, store))
+    collected = Collected(
+        dataset=dataset, wiki=inventory.wiki, site_name=inventory.site_name, listed=inventory.listed,
+        duplicates=0, rejects=rejects, stages=(),
+    )  # fmt: skip
+    shown = Shown(samples=tuple(drawn), denoising=tuple(denoising), animations=tuple(films), stages=())
+    target = Path(os.environ["WIKISTYLE_HOME"]) / "run"
+    write_run(target, settings, collected, Finetuned(training=training, stages=()), shown, store)
+
+
+if __name__ == "__main__":
+    bare()
