@@ -42,7 +42,7 @@ def preview_sheet(folder: Path, prompts: int) -> Image.Image:
 def losses_page(training: Training) -> str:
     """Markdown of a finished training: its loss curve, and the table of its snapshots."""
     curve = loss_curve(training)
-    picture = [f"![train and held-out loss of each epoch]({_inline('image/png', curve)})", ""] if curve else []
+    picture = [f"![train and held-out loss of each epoch]({data_uri(curve, 'image/png')})", ""] if curve else []
     return "\n".join([*picture, summary(training)])
 
 
