@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from prefect import flow, get_run_logger
-from prefect.events import emit_event
+from prefect import flow, get_client, get_run_logger
+from prefect.events import Event, Resource
 from pydantic import Field
 
 from flows import parts
@@ -62,16 +62,23 @@ async def watch(settings: Settings, min_new_images: AtLeast = 1) -> News:
     announced = bool(fresh) and len(new) >= min_new_images
     examples = tuple(image.title for image in new[:EXAMPLES])
     if announced:
-        emit_event(
-            NEWS,
-            resource={"prefect.resource.id": f"wiki.{settings.profile}", "prefect.resource.name": inventory.site_name},
-            payload={"profile": settings.profile, "new": len(new), "examples": list(examples)},
-        )
+        await _announce(settings.profile, inventory.site_name, len(new), examples)
         now = datetime.now(UTC)
         parts.keep(settings.profile, "announced", Announced(at={image.sha1: now for image in new}))
     said = "announced" if announced else "announced before" if new and not fresh else "not announced"
     get_run_logger().info("%d pictures on the wiki, %d new, %s", len(inventory.images), len(new), said)
     return News(listed=inventory.listed, new=len(new), announced=announced, examples=examples)
+
+
+async def _announce(profile: str, site_name: str, new: int, examples: tuple[str, ...]) -> None:
+    """Record the event by a request that fails loudly: `emit_event` sends in the background and may lose it."""
+    event = Event(
+        event=NEWS,
+        resource=Resource({"prefect.resource.id": f"wiki.{profile}", "prefect.resource.name": site_name}),
+        payload={"profile": profile, "new": new, "examples": list(examples)},
+    )
+    async with get_client() as client:
+        await client.request("POST", "/events", json=[event.model_dump(mode="json")])
 
 
 def news(

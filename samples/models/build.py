@@ -21,7 +21,9 @@ def main() -> None:
     model, tokenizer, took = clip.train(drawings, things, work, base)
     seconds["clip"] = took + clip.refine(model, tokenizer, more, work)
     clip.save(model, tokenizer, target / "clip")
-    seconds["blip"] = blip.train(load_drawings(packages, CAPTIONED_STYLES), things, target / "clip", work, target / "blip")
+    seconds["blip"] = blip.train(
+        load_drawings(packages, CAPTIONED_STYLES), things, target / "clip", work, target / "blip"
+    )
     seconds["base"] += unet.train_base(drawings, base, work, target / "base")
     cards.measure_and_write(packages, seconds)
 

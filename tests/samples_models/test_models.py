@@ -87,5 +87,5 @@ def test_blip_names_the_things_on_the_wiki(tmp_path, monkeypatch):
         keys[store.put(jpeg.getvalue())] = caption
     said = caption_stored(tuple(keys), located(load_profile("sample")).caption, store)
     named = sum(head_noun(keys[caption.key]) in caption.text.split() for caption in said)
-    assert named >= len(said) // 5, [(keys[c.key], c.text) for c in said]
+    assert named >= len(said) // 2, [(keys[c.key], c.text) for c in said]
     assert not any(caption.reason for caption in said)
