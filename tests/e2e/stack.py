@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import yaml
 from samples.wiki.content import SampleWiki
 from samples.wiki.server import serve
 from tests.caption.blip import save_tiny_blip
+from tests.e2e.ports import free_port
 from tests.sample.tiny import save_base
 from tests.scrape.faults import small_wiki
 
@@ -35,7 +35,8 @@ class Stack:
 
     def __init__(self, clone: Path, home: Path, url: str, process: subprocess.Popen, environment: dict[str, str]):
         self.clone, self.home, self.url, self.process, self.environment = clone, home, url, process, environment
-        self.http = httpx.Client(base_url=f"{url}/api", timeout=60)
+        user, _, password = environment.get("PREFECT_API_AUTH_STRING", "").partition(":")
+        self.http = httpx.Client(base_url=f"{url}/api", timeout=60, auth=(user, password))
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """The answer; asked again while SQLite is busy, as Prefect's own client does."""
@@ -181,13 +182,6 @@ def small_wiki_served() -> Iterator[Wiki]:
     content = small_wiki(6)
     with serve(wiki=content) as running:
         yield Wiki(running.api_url, content)
-
-
-def free_port() -> int:
-    """A port on 127.0.0.1 that nothing uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager
