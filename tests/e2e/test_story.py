@@ -43,6 +43,7 @@ def test_the_story_completes_and_trains_on_the_gpu_pool_alone(stack: Stack):
 def test_a_failed_training_is_retried_in_place_and_nothing_else_runs_again(stack: Stack):
     """Retry on the story after its child failed; and when the GPU worker dies in mid-training, it goes on by itself."""
     training = stack.home / "training"
+    training.mkdir(exist_ok=True)  # by the first training
     training.rename(stack.home / "aside")
     training.write_text("not a folder")
     before = {run["id"] for run in stack.runs_of("finetune")}
