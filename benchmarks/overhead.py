@@ -79,7 +79,7 @@ def bare() -> None:
     from flows.settings import load_profile, located
     from tasks.animate.films import denoising_film, drift_film
     from tasks.caption.captioner import caption_stored
-    from tasks.caption.identity import model_identity, provenance
+    from tasks.caption.identity import checked_identity, provenance
     from tasks.caption.records import to_rows
     from tasks.convert.convert import convert_stored, to_jpegs
     from tasks.convert.duplicates import drop_duplicates
@@ -104,7 +104,7 @@ def bare() -> None:
         wiki=inventory.wiki, site_name=inventory.site_name, rights=inventory.rights,
         rights_basis=settings.scrape.rights_basis, listed=inventory.listed,
         aliases=sum(len(image.aliases) for image in inventory.images),
-        caption=provenance(settings.caption, model_identity(settings.caption.model, settings.caption.revision)),
+        caption=provenance(settings.caption, checked_identity(settings.caption.model, settings.caption.revision)),
     )  # fmt: skip
     ordered = tuple(sorted(rows, key=lambda row: (row.jpeg.key, row.jpeg.original.image.title)))
     dataset = build_dataset(ordered, rejects, source, settings.dataset, store)

@@ -8,7 +8,7 @@ from flows.report import Collected, StageReport, stage
 from flows.sample_wiki import reachable, with_stable_address
 from flows.settings import Settings, located
 from tasks.caching import batches, call, call_async
-from tasks.caption.identity import model_identity, provenance
+from tasks.caption.identity import checked_identity, provenance
 from tasks.caption.records import to_rows
 from tasks.caption.task import caption_batch
 from tasks.convert import task as convert
@@ -87,7 +87,7 @@ def caption_jpegs(jpegs: list[Jpeg], settings: Settings) -> tuple[list[Captioned
     """What BLIP says of each picture."""
     captions = []
     with stage("caption") as ledger, progress("caption", len(jpegs), "images") as shown:
-        identity = model_identity(settings.caption.model, settings.caption.revision)
+        identity = checked_identity(settings.caption.model, settings.caption.revision)
         for batch in batches({jpeg.key for jpeg in jpegs}, key=str):
             captions += ledger.note(call(caption_batch, tuple(batch), settings.caption, identity))
             shown.advance(len(batch))
@@ -103,7 +103,7 @@ def build_dataset(
 ) -> tuple[DatasetRef, StageReport]:
     """Parquet shards and a card in the store, and on the hub when a repository is named."""
     with stage("dataset") as ledger:
-        identity = model_identity(settings.caption.model, settings.caption.revision)
+        identity = checked_identity(settings.caption.model, settings.caption.revision)
         source = DatasetSource(
             wiki=inventory.wiki,
             site_name=inventory.site_name,

@@ -8,6 +8,7 @@ from flows.report import Collected, Finetuned, stage
 from flows.settings import Settings, located
 from tasks.caching import call
 from tasks.finetune import task as finetuning
+from tasks.identity import model_identity
 from tasks.records import DatasetRef
 
 
@@ -20,7 +21,6 @@ def finetune(settings: Settings, dataset: DatasetRef | str | None = None) -> Fin
         dataset: What collect handed on, a folder, or `owner/name@revision` of any dataset of image + text on the hub.
             Empty: what collect last handed on for this profile.
     """
-    from tasks.finetune.base import identity
     from tasks.finetune.result import summary
 
     if dataset is None:
@@ -28,7 +28,7 @@ def finetune(settings: Settings, dataset: DatasetRef | str | None = None) -> Fin
     name_run("finetune", settings, dataset)
     settings = located(settings)
     with stage("finetune") as ledger:
-        base = identity(settings.finetune.base_model, settings.finetune.revision)
+        base = model_identity(settings.finetune.base_model, settings.finetune.revision)
         outcome = call(finetuning.finetune, dataset, settings.finetune, base, keys_of=finetuning.stored_keys)
         training = ledger.note(outcome)
         ledger.items_in = training.images_trained + training.images_held_out

@@ -7,6 +7,7 @@ from flows.settings import Settings, located
 from flows.showcase import film_keys, picture_keys
 from tasks.animate import task as animate
 from tasks.finetune import task as finetuning
+from tasks.identity import model_identity
 from tasks.records import DatasetRef, Training
 from tasks.remote import run_child
 from tasks.sample import task as sampling
@@ -40,10 +41,8 @@ async def showcase_there(training: Training, settings: Settings) -> Shown:
 
 
 def _base(settings: Settings) -> str:
-    from tasks.finetune.base import identity
-
     model: Any = located(settings).finetune
-    return identity(model.base_model, model.revision)
+    return model_identity(model.base_model, model.revision)
 
 
 def _shown_keys(shown: Shown) -> list[str]:

@@ -8,6 +8,7 @@ from flows.report import Finetuned, Shown, StageReport, stage
 from flows.settings import Settings, located
 from tasks.animate import task as animate
 from tasks.caching import call
+from tasks.identity import model_identity
 from tasks.progress import progress
 from tasks.records import Animation, Sample, Training
 from tasks.sample import task as sampling
@@ -41,7 +42,7 @@ def draw(training: Training, settings: Settings) -> tuple[list[Sample], list[str
     each = len(settings.sample.prompts) * len(settings.sample.seeds)
     drawn: list[Sample] = []
     with stage("sample") as ledger, progress("sample", each * len(training.snapshots), "pictures") as bar:
-        identity = sampling.identify_base(base, revision)
+        identity = model_identity(base, revision)
         for snapshot in training.snapshots:
             outcome = call(
                 sampling.sample_snapshot, base, identity, snapshot, settings.sample, revision, keys_of=picture_keys

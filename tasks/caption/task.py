@@ -20,7 +20,7 @@ VERSION = 1
 def caption_batch(keys: tuple[str, ...], settings: CaptionSettings, identity: str) -> tuple[Caption, ...]:
     """JPEGs in the store (`keys`, not empty) → captions, in the same order.
 
-    `identity` is `model_identity(settings.model, settings.revision)`: it stands for the weights in the cache key. The
+    `identity` is `checked_identity(settings.model, settings.revision)`: it stands for the weights in the cache key. The
     model is loaded once in a process, and not at all when every batch is cached.
     """
     from tasks.caption.captioner import caption_stored

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from tasks.finetune.base import identity
 from tasks.finetune.decoder import decoder_parameters
 from tasks.finetune.errors import ModelError, first_line
 from tasks.finetune.snapshots import load_weights
+from tasks.identity import model_identity
 from tasks.records import Snapshot
 from tasks.store import Store
 
@@ -36,7 +36,7 @@ def assemble(base_model: str, revision: str | None, snapshot: Snapshot, folder: 
             f"base model {base_model} can't be loaded ({first_line(error)}); "
             "check the id and revision, connect to the hub, or give a local folder"
         ) from error
-    base = identity(base_model, revision)
+    base = model_identity(base_model, revision)
     if snapshot.unet:
         _put(pipeline.unet, load_weights(snapshot.unet, base, store), snapshot, base_model)
     if snapshot.decoder:

@@ -1,11 +1,8 @@
-"""Loading the base model's parts, and the identity of their weights."""
+"""Loading the base model's parts."""
 
 # diffusers names its classes lazily.
 # pyright: reportPrivateImportUsage=false
 
-import hashlib
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +10,6 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from tasks.finetune.errors import ModelError, first_line
-from tasks.store import sha256_of
 
 
 def load_part(kind: str, base_model: str, revision: str | None) -> object:
@@ -50,18 +46,3 @@ def _unloadable(base_model: str, kind: str, error: Exception) -> ModelError:
         f"base model {base_model} can't be loaded: its {kind} ({first_line(error)}); "
         "check the id and revision, connect to the hub, or give a local folder"
     )
-
-
-def identity(base_model: str, revision: str | None) -> str:
-    """What the base model is, for cache keys: id@revision of the hub, or the hash of a local folder's weights."""
-    folder = Path(base_model)
-    if not folder.is_dir():
-        return f"{base_model}@{revision or 'main'}"
-    return _folder_hash(str(folder.resolve()))
-
-
-@lru_cache
-def _folder_hash(folder: str) -> str:
-    files = sorted(p for p in Path(folder).rglob("*") if p.suffix in (".safetensors", ".json", ".txt"))
-    lines = [f"{p.relative_to(folder)} {sha256_of(p)}" for p in files]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

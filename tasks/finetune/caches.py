@@ -6,12 +6,13 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from tasks.finetune.base import identity, load_part
+from tasks.finetune.base import load_part
 from tasks.finetune.data import Row
 from tasks.finetune.errors import ModelError
 from tasks.finetune.latents import TextCache, cache_latents, cache_text
 from tasks.finetune.objective import TrainingData
 from tasks.finetune.settings import FinetuneSettings
+from tasks.identity import model_identity
 
 
 def cache_all(
@@ -39,7 +40,7 @@ def _latents(
     vae: Any = load_part("vae", *base)
     vae.eval().requires_grad_(False).to(accelerator.device)
     return tuple(
-        cache_latents(vae, identity(*base), rows, settings.resolution, folder) if rows else None
+        cache_latents(vae, model_identity(*base), rows, settings.resolution, folder) if rows else None
         for rows in (trained, held_out)
     )  # type: ignore[return-value]
 

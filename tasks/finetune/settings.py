@@ -119,5 +119,5 @@ class FinetuneSettings(StageSettings):
     )  # fmt: skip
 
     def output_settings(self) -> dict[str, Any]:
-        """Without the base model's address: `base.identity`, which stands for its weights, goes into keys instead."""
+        """Without the base model's address: `tasks.identity`, which stands for its weights, goes into keys instead."""
         return {k: v for k, v in super().output_settings().items() if k not in ("base_model", "revision")}

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from diffusers.models.attention_processor import AttnProcessor
 
-from tasks.finetune.base import identity, load_part
+from tasks.finetune.base import load_part
 from tasks.finetune.board import Report, log_snapshot, open_board, with_board
 from tasks.finetune.caches import cache_all
 from tasks.finetune.data import Row, read_rows, split
@@ -27,6 +27,7 @@ from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.snapshots import DECODER_FILE, UNET_FILE, save_weights
 from tasks.finetune.state import saved_progress
 from tasks.finetune.steps import plan
+from tasks.identity import model_identity
 from tasks.records import DatasetRef, Record, Training
 from tasks.settings import digest
 from tasks.store import Store, write_atomically
@@ -46,7 +47,9 @@ class TrainingJob(Record):
 def training_folder(root: Path, dataset: DatasetRef | str, settings: FinetuneSettings) -> Path:
     """Where a training of this dataset with these settings keeps its state: the same for every retry of it."""
     name = dataset if isinstance(dataset, str) else dataset.fingerprint
-    return root / digest([name, settings.output_settings(), identity(settings.base_model, settings.revision)])[:24]
+    return (
+        root / digest([name, settings.output_settings(), model_identity(settings.base_model, settings.revision)])[:24]
+    )
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ def _train_unet(work: Work, data: TrainingData) -> dict[str, Any]:
             keep_previews(pictures, epoch, work.folder / PREVIEWS)
             work.drawn(epoch)
         log_snapshot(work.board, step, {"unet/heldout_loss": held, "unet/epoch_loss": train_loss}, pictures)
-        file = save_weights(UNET_FILE, merged_weights(model), identity(*base), work.store) if epoch else None
+        file = save_weights(UNET_FILE, merged_weights(model), model_identity(*base), work.store) if epoch else None
         unet_file = file.model_dump() if file else None
         return {"epoch": epoch, "step": step, "unet": unet_file, "train_loss": train_loss, "heldout_loss": held}
 
@@ -177,7 +180,7 @@ def _train_decoder(
     if not settings.decoder_epochs or not work.accelerator.is_main_process:
         return []
     vae: Any = load_part("vae", settings.base_model, settings.revision)
-    base_identity = identity(settings.base_model, settings.revision)
+    base_identity = model_identity(settings.base_model, settings.revision)
 
     def save(mark: int, named: dict[str, torch.Tensor], psnr: float | None) -> dict[str, Any]:
         log_snapshot(work.board, mark, {"decoder/psnr": psnr}, [])

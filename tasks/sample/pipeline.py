@@ -3,9 +3,7 @@
 # diffusers names its classes lazily.
 # pyright: reportPrivateImportUsage=false
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from diffusers import (
@@ -19,7 +17,7 @@ from diffusers.utils import logging as diffusers_logging
 from safetensors.torch import load_file
 
 from tasks.records import Snapshot, StoredFile
-from tasks.store import Store, sha256_of
+from tasks.store import Store
 
 diffusers_logging.disable_progress_bar()  # it knows no environment variable for it
 
@@ -42,17 +40,6 @@ class Drawer:
 def best_device() -> tuple[str, torch.dtype]:
     """The GPU in fp16, which is what the snapshots are kept in, or the processor in fp32."""
     return ("cuda", torch.float16) if torch.cuda.is_available() else ("cpu", torch.float32)
-
-
-def identify_base(base_model: str, revision: str | None = None) -> str:
-    """What tells two base models apart: a digest of a folder's files, or a hub's `id@revision`."""
-    folder = Path(base_model)
-    if not folder.is_dir():
-        return f"{base_model}@{revision or 'main'}"
-    whole = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in {".json", ".txt", ".safetensors"}):
-        whole.update(f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n".encode())
-    return f"sha256:{whole.hexdigest()}"
 
 
 def load_base(base_model: str, revision: str | None, device: str, dtype: torch.dtype) -> Drawer:

@@ -40,13 +40,6 @@ class WeightsKey(ContentKey):
         return super().compute_key(task_ctx, inputs | reduced, flow_parameters, **kwargs)
 
 
-def identify_base(base_model: str, revision: str | None = None) -> str:
-    """What tells two base models apart: a digest of a folder's files, or a hub's `id@revision`."""
-    from tasks.sample import pipeline
-
-    return pipeline.identify_base(base_model, revision)
-
-
 @task(name="sample", cache_policy=WeightsKey("sample", ("denoising_prompt", "denoising_every")))
 def sample_snapshot(
     base_model: str,

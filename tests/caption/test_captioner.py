@@ -10,7 +10,7 @@ from PIL import Image
 
 from tasks.caption import captioner as captioner_module
 from tasks.caption.captioner import caption_stored, describe, load
-from tasks.caption.identity import ModelError, model_identity, provenance
+from tasks.caption.identity import ModelError, checked_identity, provenance
 from tasks.caption.settings import CaptionSettings
 from tasks.store import Store
 from tests.caption.blip import save_tiny_blip
@@ -94,15 +94,17 @@ def test_stored_jpegs_get_captions_in_order(settings, tmp_path):
 
 def test_identity_is_the_weights_and_not_the_path(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "elsewhere")
-    assert model_identity(str(copy), None) == model_identity(str(folder), None)
-    assert model_identity(str(save_tiny_blip(tmp_path / "other", seed=1)), None) != model_identity(str(folder), None)
+    assert checked_identity(str(copy), None) == checked_identity(str(folder), None)
+    assert checked_identity(str(save_tiny_blip(tmp_path / "other", seed=1)), None) != checked_identity(
+        str(folder), None
+    )
     here, there = CaptionSettings(model=str(folder)), CaptionSettings(model=str(copy))
     assert here.output_settings() == there.output_settings()
-    assert model_identity("org/name", "a" * 40) == "org/name@" + "a" * 40
+    assert checked_identity("org/name", "a" * 40) == "org/name@" + "a" * 40
 
 
 def test_provenance_names_the_model_without_a_path(folder, settings):
-    said = provenance(settings, model_identity(str(folder), None))
+    said = provenance(settings, checked_identity(str(folder), None))
     assert said["model"] == folder.name
     assert str(said["weights"]).startswith("sha256:")
     assert said["num_beams"] == 3
@@ -111,10 +113,10 @@ def test_provenance_names_the_model_without_a_path(folder, settings):
 
 def test_errors_name_the_model_and_a_remedy_in_one_line(tmp_path):
     with pytest.raises(ModelError, match=r"org/none.* has no revision; pin") as caught:
-        model_identity("org/none", None)
+        checked_identity("org/none", None)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match=r"no \*\.safetensors"):
-        model_identity(str(tmp_path / "empty"), None)
+        checked_identity(str(tmp_path / "empty"), None)
     with pytest.raises(ModelError, match="empty can't be loaded") as caught:
         load(str(tmp_path / "empty"), None, "cpu")
     assert "\n" not in str(caught.value)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from tasks.records import Sample
 from tasks.sample.denoise import draw_denoising
 from tasks.sample.draw import draw_snapshot
-from tasks.sample.pipeline import Drawer, ModelError, identify_base, load_base, put_in
+from tasks.sample.pipeline import Drawer, ModelError, load_base, put_in
 from tasks.sample.settings import SampleSettings
 from tasks.store import Store
 from tests.sample.tiny import snapshot
@@ -114,16 +114,6 @@ def test_a_base_model_that_cannot_be_loaded_is_named_in_one_line(tmp_path):
         load_base(str(tmp_path / "nowhere"), None, "cpu", torch.float32)
     assert "nowhere" in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_a_base_model_is_its_files_not_its_address(base, tmp_path):
-    import shutil
-
-    shutil.copytree(base, tmp_path / "moved")
-    assert identify_base(str(tmp_path / "moved")) == identify_base(base)
-    (tmp_path / "moved" / "unet" / "config.json").write_text("{}")
-    assert identify_base(str(tmp_path / "moved")) != identify_base(base)
-    assert identify_base("someone/model", "abc") == "someone/model@abc"
 
 
 @pytest.mark.parametrize("wrong", [{"prompts": ()}, {"prompts": ("a", "a")}, {"prompts": (" ",)}, {"seeds": (1, 1)}])
