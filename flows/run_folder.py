@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.report import Collected, Finetuned, Shown, StageReport
-from flows.settings import Settings
+from flows.settings import Settings, located
 from tasks.dataset.folder import materialise
 from tasks.store import Store, sha256_of, write_atomically
 
@@ -39,8 +39,8 @@ def write_run(
     if finetuned:
         from tasks.finetune.assemble import assemble
 
-        last = finetuned.training.snapshots[-1]
-        assemble(settings.finetune.base_model, settings.finetune.revision, last, partial / "model", store)
+        last, base = finetuned.training.snapshots[-1], located(settings).finetune
+        assemble(base.base_model, base.revision, last, partial / "model", store)
     if shown:
         _write_pictures(partial, shown, store)
     if shown and finetuned:
@@ -114,7 +114,8 @@ def summarise(
         training = finetuned.training
         summary["recommended_epoch"] = turning_point(training)
         summary["epochs"] = [loss.model_dump() for loss in training.losses]
-        summary["decoder"] = {"psnr_before": training.psnr_before, "psnr_after": training.psnr_after}
+        figures = ("psnr_before", "psnr_after", "lpips_before", "lpips_after")
+        summary["decoder"] = {name: getattr(training, name) for name in figures}
         summary["snapshots"] = [
             {
                 "epoch": s.epoch,

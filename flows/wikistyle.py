@@ -11,7 +11,7 @@ from flows.finetune import finetune
 from flows.names import name_run
 from flows.report import Collected, Finetuned, Shown
 from flows.run_folder import write_run
-from flows.settings import Settings, located
+from flows.settings import Settings
 from flows.showcase import showcase
 from tasks.store import Store
 
@@ -46,7 +46,7 @@ def write(
 ) -> str:
     """The run's folder: `run_dir`, or `runs/<date>-<profile>`."""
     folder = Path(run_dir) if run_dir else new_folder(settings.profile)
-    write_run(folder, located(settings), collected, finetuned, shown, Store())
+    write_run(folder, settings, collected, finetuned, shown, Store())
     return str(folder)
 
 
