@@ -20,7 +20,7 @@ from benchmarks.sidebyside import Result, compare
 from tasks.finetune.base import load_part
 from tasks.finetune.caches import cache_all
 from tasks.finetune.data import Row, read_rows
-from tasks.finetune.in_loop import in_loop_step
+from tasks.finetune.in_loop import in_loop_step, plain_optimizer
 from tasks.finetune.loop import optimize
 from tasks.finetune.loss import order
 from tasks.finetune.objective import TrainingData
@@ -59,7 +59,7 @@ def in_loop_stepper(rows: list[Row], settings: FinetuneSettings, accelerator: Ac
     parts["unet"].train().to(device)
     if settings.gradient_checkpointing:
         parts["unet"].enable_gradient_checkpointing()
-    optimizer = new_optimizer(parts["unet"].parameters(), settings)
+    optimizer = plain_optimizer(parts["unet"].parameters(), settings)
 
     def step(number: int) -> float:
         chosen = [rows[order(0, number, len(rows))[i % len(rows)]] for i in range(settings.batch_size)]

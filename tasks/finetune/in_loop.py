@@ -9,6 +9,13 @@ import torch
 
 from tasks.finetune.data import Row, pixels
 from tasks.finetune.loss import diffusion_loss
+from tasks.finetune.settings import FinetuneSettings
+
+
+def plain_optimizer(parameters: Any, settings: FinetuneSettings) -> torch.optim.Optimizer:
+    """AdamW with the settings' hyperparameters as diffusers' own script makes it, which leaves fusing to torch."""
+    betas = (0.9, settings.adam_beta2)
+    return torch.optim.AdamW(parameters, lr=settings.learning_rate, betas=betas, weight_decay=settings.weight_decay)
 
 
 def in_loop_step(
@@ -22,13 +29,13 @@ def in_loop_step(
     unet, vae, scheduler, tokenizer = parts["unet"], parts["vae"], parts["scheduler"], parts["tokenizer"]
     device = next(unet.parameters()).device
     with torch.no_grad():
-        posterior = vae.encode(pixels(rows, resolution).to(device)).latent_dist
-        latents = posterior.sample() * vae.config.scaling_factor
+        posterior = vae.encode(pixels(rows, resolution).to(device, vae.dtype)).latent_dist
+        latents = posterior.sample().float() * vae.config.scaling_factor
         ids = tokenizer(
             [row.text for row in rows], padding="max_length", max_length=tokenizer.model_max_length, truncation=True,
             return_tensors="pt",
         ).input_ids  # fmt: skip
-        text = parts["text_encoder"](ids.to(device))[0]
+        text = parts["text_encoder"](ids.to(device))[0].float()
     noise = torch.randn_like(latents)
     timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (len(rows),), device=device)
     with autocast:

@@ -20,13 +20,12 @@ from PIL import Image
 from tasks.finetune.assemble import assemble
 from tasks.finetune.base import load_config, load_part
 from tasks.finetune.data import read_rows
-from tasks.finetune.in_loop import in_loop_step
+from tasks.finetune.in_loop import in_loop_step, plain_optimizer
 from tasks.finetune.memory import GIB, activations, disk_budget, gpu_memory, peak_memory, sizes_of
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.stable_diffusion import write_random_base
 from tasks.finetune.steps import Step, describe
-from tasks.finetune.train import TrainingJob, train
-from tasks.finetune.trainee import new_optimizer
+from tasks.finetune.train import TrainingJob, precision_of, train
 from tasks.records import Record
 from tasks.store import Store
 
@@ -170,12 +169,13 @@ def _seconds_in_the_loop(settings: FinetuneSettings, dataset: str, store: Store,
     parts: dict[str, Any] = {
         kind: load_part(kind, *base) for kind in ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
     }
+    halved = precision_of(settings) == "bf16"  # the frozen parts wholly, as diffusers' own script has them
     for kind in ("vae", "text_encoder"):
-        parts[kind].eval().requires_grad_(False).to(device)
+        parts[kind].eval().requires_grad_(False).to(device, torch.bfloat16 if halved else torch.float32)
     parts["unet"].train().enable_gradient_checkpointing()
-    optimizer = new_optimizer(parts["unet"].to(device).parameters(), settings)
+    optimizer = plain_optimizer(parts["unet"].to(device).parameters(), settings)
     rows = read_rows(dataset, store)
-    autocast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else contextlib.nullcontext()
+    autocast = torch.autocast(device.type, torch.bfloat16) if halved else contextlib.nullcontext()
     in_loop_step(rows[:1], parts, optimizer, settings.resolution, autocast)
     began = time.monotonic()
     in_loop_step(rows[1:], parts, optimizer, settings.resolution, autocast)

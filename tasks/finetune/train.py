@@ -122,15 +122,18 @@ def _finished(path: Path, store: Store) -> Training | None:
     return None
 
 
+def precision_of(settings: FinetuneSettings) -> str:
+    """`bf16` or `no`, as the settings say or, left to us, as suits the machine."""
+    if settings.mixed_precision != "auto":
+        return settings.mixed_precision
+    return "bf16" if torch.cuda.is_available() else "no"
+
+
 def _accelerator(settings: FinetuneSettings) -> Accelerator:
-    has_gpu = torch.cuda.is_available()
-    precision = settings.mixed_precision
-    if precision == "auto":
-        precision = "bf16" if has_gpu else "no"
     accelerator = Accelerator(
-        mixed_precision=precision,
+        mixed_precision=precision_of(settings),
         # Without it, accelerate does not see that torchrun started several processes on CPUs.
-        cpu=settings.processes > 1 and not has_gpu,
+        cpu=settings.processes > 1 and not torch.cuda.is_available(),
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
     if accelerator.num_processes != settings.processes:
