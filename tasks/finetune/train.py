@@ -34,6 +34,7 @@ from tasks.store import Store, write_atomically
 
 # The first process may encode the data set, or write a snapshot, for this long while the others wait.
 PATIENCE = timedelta(hours=12)
+SMALL_RESOLUTION = 128  # px; for attention in bf16 on a CPU
 
 
 class TrainingJob(Record):
@@ -143,15 +144,23 @@ def _accelerator(settings: FinetuneSettings) -> Accelerator:
     return accelerator
 
 
+def set_attention(unet: Any, settings: FinetuneSettings, accelerator: Accelerator) -> None:
+    """Plain attention for small pictures in bf16 on a CPU: the fused one's backward takes half of the step there.
+
+    For large ones it is the other way round: plain attention writes out its matrix, at 512 px 4096 x 4096 a head.
+    """
+    on_cpu = accelerator.device.type == "cpu" and accelerator.mixed_precision == "bf16"
+    if on_cpu and settings.resolution <= SMALL_RESOLUTION:
+        unet.set_attn_processor(AttnProcessor())
+
+
 def _train_unet(work: Work, data: TrainingData) -> dict[str, Any]:
     settings, base = work.settings, (work.settings.base_model, work.settings.revision)
     scheduler: Any = load_part("scheduler", *base)
     unet: Any = load_part("unet", *base)
     if settings.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
-    if work.accelerator.device.type == "cpu" and work.accelerator.mixed_precision == "bf16":
-        # The fused attention's backward is so slow in bf16 on a CPU that it takes half of the step.
-        unet.set_attn_processor(AttnProcessor())
+    set_attention(unet, settings, work.accelerator)
 
     def save(epoch: int, step: int, model: Any, train_loss: float | None, held: float | None) -> dict[str, Any]:
         pictures = []
