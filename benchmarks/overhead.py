@@ -85,8 +85,8 @@ def bare() -> None:
     from tasks.convert.duplicates import drop_duplicates
     from tasks.dataset.build import build_dataset
     from tasks.dataset.records import DatasetSource
+    from tasks.finetune.job import TrainingJob
     from tasks.finetune.launch import launch
-    from tasks.finetune.train import TrainingJob
     from tasks.sample.denoise import draw_denoising
     from tasks.sample.draw import draw_snapshot
     from tasks.sample.pipeline import best_device, load_base, put_in

@@ -22,10 +22,11 @@ from transformers import CLIPImageProcessorPil
 
 from samples.models.drawings import Drawings
 from tasks.finetune.errors import Interrupted
+from tasks.finetune.job import TrainingJob
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.state import saved_progress
 from tasks.finetune.steps import Step
-from tasks.finetune.train import TrainingJob, train
+from tasks.finetune.train import train
 from tasks.store import Store
 
 EPOCHS, BATCH, LR = 150, 64, 1e-3

@@ -26,7 +26,8 @@ OUT_OF_MEMORY = (
 def main() -> int:
     from torch import OutOfMemoryError
 
-    from tasks.finetune.train import TrainingJob, train
+    from tasks.finetune.job import TrainingJob
+    from tasks.finetune.train import train
     from tasks.store import Store
 
     job = TrainingJob.model_validate_json(Path(sys.argv[1]).read_text())

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tasks.finetune import errors
 from tasks.finetune.errors import FinetuneError
+from tasks.finetune.job import TrainingJob
 from tasks.finetune.steps import Step
-from tasks.finetune.train import TrainingJob
 from tasks.records import Training
 
 STOP_SECONDS = 60.0

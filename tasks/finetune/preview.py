@@ -3,7 +3,6 @@
 # diffusers names its classes lazily.
 # pyright: reportPrivateImportUsage=false
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +14,6 @@ from tasks.randomness import generator_for
 
 STEPS, GUIDANCE = 20, 7.5
 TOGETHER = 4  # prompts drawn at once, for which a GPU that trains has room
-PREVIEWS = "previews"  # their folder within the training's
 
 
 @torch.no_grad()
@@ -40,19 +38,3 @@ def draw_previews(
         pixels = ((decoded.float().clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8)
         drawn += [Image.fromarray(picture) for picture in pixels.permute(0, 2, 3, 1).numpy()]
     return drawn
-
-
-def keep_previews(pictures: list[Image.Image], epoch: int, folder: Path) -> None:
-    """Write them as `epoch-0002-prompt-0.png` to `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, picture in enumerate(pictures):
-        picture.save(folder / f"epoch-{epoch:04d}-prompt-{i}.png")
-
-
-def kept_previews(folder: Path) -> dict[int, list[Path]]:
-    """Epoch → the files `keep_previews` wrote of it, in the order of the prompts."""
-    found: dict[int, list[tuple[int, Path]]] = {}
-    for path in folder.glob("epoch-*-prompt-*.png"):
-        _, epoch, _, prompt = path.stem.split("-")
-        found.setdefault(int(epoch), []).append((int(prompt), path))
-    return {epoch: [path for _, path in sorted(files)] for epoch, files in found.items()}

@@ -21,11 +21,12 @@ from tasks.finetune.assemble import assemble
 from tasks.finetune.base import load_config, load_part
 from tasks.finetune.data import read_rows
 from tasks.finetune.in_loop import in_loop_step, plain_optimizer
+from tasks.finetune.job import TrainingJob
 from tasks.finetune.memory import GIB, activations, disk_budget, gpu_memory, peak_memory, sizes_of
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.stable_diffusion import write_random_base
 from tasks.finetune.steps import Step, describe
-from tasks.finetune.train import TrainingJob, precision_of, train
+from tasks.finetune.train import precision_of, train
 from tasks.records import Record
 from tasks.store import Store
 

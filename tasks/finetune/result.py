@@ -1,15 +1,17 @@
 """What a training left behind, as the record the other stages read."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tasks.finetune.objective import TrainingData
 from tasks.finetune.settings import FinetuneSettings
 from tasks.records import DatasetRef, EpochLoss, Snapshot, StoredFile, Training
+
+if TYPE_CHECKING:
+    from tasks.finetune.objective import TrainingData
 
 
 def training_of(
     dataset: DatasetRef | str, settings: FinetuneSettings, progress: dict[str, Any], decoders: list[dict[str, Any]],
-    data: TrainingData, per_epoch: int,
+    data: "TrainingData", per_epoch: int,
 ) -> Training:  # fmt: skip
     """The Training of what the two loops kept in their progress; `per_epoch` is optimizer steps."""
     snapshots = tuple(

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from tasks.contact_sheet import data_uri
-from tasks.finetune.preview import kept_previews
+from tasks.finetune.preview_files import kept_previews
 from tasks.finetune.result import summary, turning_point
 from tasks.records import Training
 

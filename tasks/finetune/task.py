@@ -40,11 +40,10 @@ def finetune(dataset: DatasetRef | str, settings: FinetuneSettings, base_identit
 
     The training is a process of its own: when this task is cancelled or its process ends, it saves and stops.
     """
+    from tasks.finetune.job import PREVIEWS, TrainingJob, training_folder
     from tasks.finetune.launch import launch
-    from tasks.finetune.preview import PREVIEWS
     from tasks.finetune.shown import losses_page, preview_page
     from tasks.finetune.steps import Step, describe
-    from tasks.finetune.train import TrainingJob, training_folder
 
     logger = get_run_logger()
     shown: dict[str, Progress] = {}

@@ -16,41 +16,26 @@ from tasks.finetune.caches import cache_all
 from tasks.finetune.data import Row, read_rows, split
 from tasks.finetune.decoder import train_decoder
 from tasks.finetune.errors import FinetuneError
+from tasks.finetune.job import PREVIEWS, TrainingJob
 from tasks.finetune.loop import train_unet
 from tasks.finetune.lora import merged_weights
 from tasks.finetune.lpips import decoder_lpips, load_lpips
 from tasks.finetune.objective import TrainingData
 from tasks.finetune.preflight import preflight
-from tasks.finetune.preview import PREVIEWS, draw_previews, keep_previews
+from tasks.finetune.preview import draw_previews
+from tasks.finetune.preview_files import keep_previews
 from tasks.finetune.result import training_of
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.snapshots import DECODER_FILE, UNET_FILE, save_weights
 from tasks.finetune.state import saved_progress
 from tasks.finetune.steps import plan
 from tasks.identity import model_identity
-from tasks.records import DatasetRef, Record, Training
-from tasks.settings import digest
+from tasks.records import Training
 from tasks.store import Store, write_atomically
 
 # The first process may encode the data set, or write a snapshot, for this long while the others wait.
 PATIENCE = timedelta(hours=12)
 SMALL_RESOLUTION = 128  # px; for attention in bf16 on a CPU
-
-
-class TrainingJob(Record):
-    """What one training is: the dataset, the settings, and the folder of its caches and resume state."""
-
-    dataset: DatasetRef | str
-    settings: FinetuneSettings
-    folder: str
-
-
-def training_folder(root: Path, dataset: DatasetRef | str, settings: FinetuneSettings) -> Path:
-    """Where a training of this dataset with these settings keeps its state: the same for every retry of it."""
-    name = dataset if isinstance(dataset, str) else dataset.fingerprint
-    return (
-        root / digest([name, settings.output_settings(), model_identity(settings.base_model, settings.revision)])[:24]
-    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks.finetune.train import TrainingJob
+from tasks.finetune.job import TrainingJob
 from tasks.records import Training
 from tests.e2e.stack import Stack
 

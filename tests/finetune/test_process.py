@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from tasks.finetune.errors import DatasetError, FinetuneError
+from tasks.finetune.job import TrainingJob
 from tasks.finetune.launch import launch
 from tasks.finetune.state import saved_progress
-from tasks.finetune.train import TrainingJob
 from tests.finetune.tiny import run, settings_for
 
 
@@ -64,7 +64,7 @@ def test_a_caller_that_is_killed_ends_the_training_with_its_state_saved(dataset,
     (tmp_path / "job.json").write_text(job.model_dump_json())
     program = (
         "import sys; from pathlib import Path; from tasks.finetune.launch import launch\n"
-        "from tasks.finetune.train import TrainingJob\n"
+        "from tasks.finetune.job import TrainingJob\n"
         "job = TrainingJob.model_validate_json(Path(sys.argv[1]).read_text())\n"
         "launch(job, lambda stage, step: print(step.step, flush=True))"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.finetune.errors import Interrupted
-from tasks.finetune.train import TrainingJob
+from tasks.finetune.job import TrainingJob
 from tasks.records import Training
 from tasks.store import Store
 from tests.finetune.tiny import run, settings_for, train_in_child

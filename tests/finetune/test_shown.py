@@ -7,7 +7,7 @@ import re
 import numpy as np
 from PIL import Image
 
-from tasks.finetune.preview import keep_previews
+from tasks.finetune.preview_files import keep_previews
 from tasks.finetune.shown import loss_curve, losses_page, preview_page, preview_sheet
 from tasks.records import EpochLoss, Training
 

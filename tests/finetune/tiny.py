@@ -16,10 +16,11 @@ from accelerate.state import AcceleratorState
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
 
+from tasks.finetune.job import TrainingJob
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.state import saved_progress
 from tasks.finetune.steps import Step
-from tasks.finetune.train import TrainingJob, train
+from tasks.finetune.train import train
 from tasks.records import Training
 from tasks.store import Store
 

@@ -1,0 +1,22 @@
+"""A run starts at once, and a machine without a GPU deploys GPU flows: nothing heavy is loaded before it is used."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "transformers", "diffusers", "datasets", "matplotlib"}
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "flows.wikistyle, flows.collect, flows.publish, flows.watch",
+        "flows.finetune, flows.showcase, flows.gpu_pool",
+        "tasks.finetune.launch, tasks.finetune.result, tasks.finetune.shown",  # beside the training's own process
+    ],
+)
+def test_flows_load_nothing_heavy(modules: str):
+    code = f"import sys, {modules}; print(*sorted(set(sys.modules) & {HEAVY!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
