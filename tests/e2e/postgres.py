@@ -23,15 +23,15 @@ def programs() -> Path | None:
 def running_postgres(bin_folder: Path) -> Iterator[str]:
     """A fresh cluster on a free port; yields SQLAlchemy's address of an empty database for asyncpg."""
     folder, port = Path(tempfile.mkdtemp(prefix="wikistyle-postgres-")), free_port()
-    as_user = ["runuser", "-u", USER, "--"] if os.getuid() == 0 else []
+    as_user = {"user": USER, "group": USER, "extra_groups": []} if os.getuid() == 0 else {}
     if as_user:
         shutil.chown(folder, USER, USER)
 
     def call(program: str, *arguments: str) -> None:
         with (folder / f"{program}.txt").open("ab") as log:  # its server would hold a pipe open
             subprocess.run(
-                [*as_user, str(bin_folder / program), *arguments],
-                cwd=folder, check=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [str(bin_folder / program), *arguments],
+                cwd=folder, check=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **as_user,
             )  # fmt: skip
 
     data = str(folder / "data")
