@@ -11,20 +11,14 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from tasks.dataset.publish import PublishError, check_publishable, publish
 from tasks.store import StoreError
 from tests.dataset.rows import Builder, row
-from tests.hub.server import Hub, running_hub
+from tests.hub.server import Hub, hub_for
 
 REPO = "tester/drawings"
 
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    for name, value in (
-        ("HF_HUB_OFFLINE", False),
-        ("HF_HUB_DISABLE_XET", True),
-        ("HF_HUB_CACHE", str(tmp_path / "hub")),
-    ):
-        monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
-    with running_hub() as hub:
+    with hub_for(monkeypatch, tmp_path / "hub") as hub:
         yield hub
 
 

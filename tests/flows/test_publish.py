@@ -9,20 +9,14 @@ from flows.collect import collect
 from flows.publish import NothingToPublish, publish
 from flows.report import Collected, StageFailed
 from flows.settings import Settings, load_profile
-from tests.hub.server import Hub, running_hub
+from tests.hub.server import Hub, hub_for
 
 REPO = "tester/drawings"
 
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    for name, value in (
-        ("HF_HUB_OFFLINE", False),
-        ("HF_HUB_DISABLE_XET", True),
-        ("HF_HUB_CACHE", str(tmp_path / "hub")),
-    ):
-        monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
-    with running_hub() as hub:
+    with hub_for(monkeypatch, tmp_path / "hub") as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         yield hub
 

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.hub.repo import LARGE, File, Repo
@@ -245,3 +247,12 @@ class Handler(BaseHTTPRequestHandler):
         sha = repo.commit(header.get("summary", ""), adds, deletes)
         url = f"{self.server.url}/{repo.kind}s/{repo.name}/commit/{sha}"
         return self.answer(200, {"success": True, "commitOid": sha, "commitUrl": url, "hookOutput": ""})
+
+
+@contextmanager
+def hub_for(monkeypatch: Any, cache: Path) -> Iterator[Hub]:
+    """A hub, and the real client told to talk to hubs at all and to keep what it downloads in `cache`."""
+    for name, value in (("HF_HUB_OFFLINE", False), ("HF_HUB_DISABLE_XET", True), ("HF_HUB_CACHE", str(cache))):
+        monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
+    with running_hub() as hub:
+        yield hub
