@@ -5,13 +5,14 @@ The UI's pictures must come with the text: it can load an address, but a store's
 
 from collections.abc import Sequence
 
+from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.context import FlowRunContext
 
 from flows.report import Shown, StageReport
 from tasks.contact_sheet import contact_sheet, data_uri
 from tasks.records import Animation, CaptionedImage, DatasetRef, Jpeg, Reject, Sample
-from tasks.store import Store
+from tasks.store import Store, StoreError
 
 PICTURES, CAPTIONS, REJECTS, PROMPTS, EPOCHS = 32, 12, 20, 8, 12
 FILM_BYTES = 600_000  # a larger film is shown as its sheet: every reader of the page loads all of it
@@ -78,14 +79,14 @@ def rejects_table(rejects: Sequence[Reject]) -> str:
 def jpegs_sheet(jpegs: Sequence[Jpeg], store: Store) -> str:
     """Pictures from evenly through the set."""
     chosen = _evenly(sorted(jpegs, key=lambda jpeg: jpeg.key), PICTURES)
-    return _sheet("Some of the pictures", [store.read(jpeg.key) for jpeg in chosen], 8)
+    return _sheet("Some of the pictures", [_read(jpeg.key, store) for jpeg in chosen], 8)
 
 
 def captions_table(rows: Sequence[CaptionedImage], store: Store) -> str:
     """Pictures with what was said of them."""
     lines = ["| picture | caption |", "|---|---|"]
     for row in _evenly(sorted(rows, key=lambda row: row.jpeg.key), CAPTIONS):
-        thumbnail = data_uri(contact_sheet([store.read(row.jpeg.key)], 1, 72))
+        thumbnail = data_uri(contact_sheet([_read(row.jpeg.key, store)], 1, 72))
         lines.append(f"| ![{_cell(row.jpeg.original.image.title)}]({thumbnail}) | {_cell(row.text)} |")
     return "\n".join(lines)
 
@@ -96,7 +97,7 @@ def samples_sheet(samples: Sequence[Sample], store: Store) -> str:
     prompts = list(dict.fromkeys(sample.prompt for sample in samples))[:PROMPTS]
     first = {(sample.prompt, sample.epoch): sample.key for sample in reversed(samples)}
     label = f"Epochs {', '.join(map(str, epochs))} of {'; '.join(prompts)}"
-    return _sheet(label, [store.read(first[prompt, epoch]) for prompt in prompts for epoch in epochs], len(epochs))
+    return _sheet(label, [_read(first[prompt, epoch], store) for prompt in prompts for epoch in epochs], len(epochs))
 
 
 def films(animations: Sequence[Animation], store: Store) -> str:
@@ -104,14 +105,23 @@ def films(animations: Sequence[Animation], store: Store) -> str:
     shown, room = [], FILM_BYTES
     for film in animations:
         gif = next((file for file in film.files if file.path.endswith(".gif")), None)
-        if gif and gif.bytes <= room:
+        if gif and gif.bytes <= room and (data := _read(gif.key, store)):
             room -= gif.bytes
-            shown.append(f"*{_cell(film.prompt)}*\n\n![{film.kind}]({data_uri(store.read(gif.key), 'image/gif')})")
+            shown.append(f"*{_cell(film.prompt)}*\n\n![{film.kind}]({data_uri(data, 'image/gif')})")
     left = len(animations) - len(shown)
     return "\n\n".join([*shown, *([f"{left} more films are in the run's folder."] if left else [])])
 
 
-def _sheet(label: str, pictures: list[bytes], columns: int) -> str:
+def _read(key: str, store: Store) -> bytes | None:
+    """A picture to show. One that is damaged is the matter of the stage that needs it, which says so better."""
+    try:
+        return store.read(key)
+    except StoreError as error:
+        get_run_logger().warning("left out of the artifact: %s", error)
+        return None
+
+
+def _sheet(label: str, pictures: list[bytes | None], columns: int) -> str:
     return f"{label}:\n\n![{_cell(label)}]({data_uri(contact_sheet(pictures, columns))})" if pictures else ""
 
 

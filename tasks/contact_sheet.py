@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from PIL import Image, ImageOps
 
 
-def contact_sheet(pictures: Sequence[bytes], columns: int, cell: int = 96) -> bytes:
+def contact_sheet(pictures: Sequence[bytes | None], columns: int, cell: int = 96) -> bytes:
     """JPEG of the pictures in rows of `columns`, each fitted into a white square of `cell` px, never enlarged past it.
 
-    `pictures` are whole image files. Raises ValueError when there are none.
+    `pictures` are whole image files; None leaves its square white. Raises ValueError when there are no squares.
     """
     if not pictures:
         raise ValueError("a contact sheet needs at least one picture")
@@ -18,6 +18,8 @@ def contact_sheet(pictures: Sequence[bytes], columns: int, cell: int = 96) -> by
     rows = -(-len(pictures) // columns)
     sheet = Image.new("RGB", (columns * cell, rows * cell), "white")
     for i, data in enumerate(pictures):
+        if data is None:
+            continue
         with Image.open(io.BytesIO(data)) as picture:
             fitted = ImageOps.pad(picture.convert("RGB"), (cell - 2, cell - 2), color="white")
         sheet.paste(fitted, (i % columns * cell + 1, i // columns * cell + 1))
