@@ -114,6 +114,7 @@ def kill_in_mid_training(stack: Stack, training: Path) -> Path:
 
 def test_a_killed_story_is_taken_up_and_finds_its_child_again(stack: Stack):
     """The story's process is killed while its child draws: one story, one child, and nothing was drawn twice."""
+    stack.completed(stack.start("wikistyle/tiny"), 240)
     before = {flow: {run["id"] for run in stack.runs_of(flow)} for flow in ("finetune", "showcase")}
     story = stack.start("wikistyle/tiny", sample={"seeds": [0, 1]})
     until = time.monotonic() + 60
