@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from PIL import Image
 
 from benchmarks.sidebyside import Result, compare
@@ -138,6 +139,7 @@ def bench(settings: FinetuneSettings, pictures: int = 64) -> Iterator[Bench]:
     precision = settings.mixed_precision
     if precision == "auto":
         precision = "bf16" if torch.cuda.is_available() else "no"
+    AcceleratorState._reset_state(reset_partial_state=True)  # one precision a process otherwise
     accelerator = Accelerator(mixed_precision=precision)
     with tempfile.TemporaryDirectory(prefix="wikistyle-bench-") as name:
         folder = Path(name)
