@@ -17,6 +17,7 @@ from tasks.finetune.errors import FinetuneError, Interrupted, first_line
 
 EXIT_INTERRUPTED = 75  # sysexits.h EX_TEMPFAIL: try again and it goes on
 REPORT_SECONDS = 1.0
+BEFORE_FIRST_STEP = "training stopped before its first step; run the stage again"
 OUT_OF_MEMORY = (
     "the GPU's memory is too small for this training; lower batch_size (and raise gradient_accumulation), "
     "set gradient_checkpointing, or set lora_rank"
@@ -37,8 +38,11 @@ def main() -> int:
 
     def stop(number: int, frame: Any) -> None:
         stop_requested.append(number)
-        if not last["step"]:  # Only the loops look whether to stop, and before them there is nothing to save.
-            raise KeyboardInterrupt
+        if not last["step"]:
+            # Only the loops look whether to stop, and before them there is nothing to save. An exception raised here
+            # could come out anywhere, in the middle of a queue's locks too, and leave a thread that never ends.
+            os.write(1, (json.dumps({"error": BEFORE_FIRST_STEP, "kind": "Interrupted"}) + "\n").encode())
+            os._exit(EXIT_INTERRUPTED)
 
     def report(stage: str, step: Any) -> None:
         now = time.monotonic()
@@ -57,9 +61,6 @@ def main() -> int:
             job, Store(), report, lambda: bool(stop_requested),
             lambda line: print(line, flush=True) if leads else None, lambda epoch: _say({"drawn": epoch}),
         )  # fmt: skip
-    except KeyboardInterrupt:
-        _say({"error": "training stopped before its first step; run the stage again", "kind": "Interrupted"})
-        return EXIT_INTERRUPTED
     except Interrupted as error:
         _say({"error": str(error), "kind": "Interrupted"})
         return EXIT_INTERRUPTED
