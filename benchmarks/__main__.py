@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     """Run the modules named as arguments, or all of them; merge what they measured into the results."""
-    names = sys.argv[1:] or sorted(p.stem for p in HERE.glob("[!_]*.py") if p.stem != "sidebyside")
+    names = sys.argv[1:] or sorted(p.stem for p in HERE.glob("[!_]*.py") if p.stem not in ("sidebyside", "apart"))
     path = HERE / "results.json"
     results = {row["name"]: row for row in json.loads(path.read_text())} if path.exists() else {}
     for name in names:

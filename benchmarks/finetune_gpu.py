@@ -42,7 +42,7 @@ def measure() -> list[Result]:
             }
             what = f"fine-tuning SD v1, batch {batch}"
             with bench(FinetuneSettings.model_validate(values)) as made:
-                results += throughput(made, what, rounds=3, steps=STEPS)
+                results += throughput(made, batch, what, rounds=3, steps=STEPS)
                 (peak, busy), (their_peak, their_busy) = alone(made.ours), alone(made.in_the_loop)
             results.append(Result(f"{what}: peak memory", peak, their_peak, peak / their_peak, "GiB"))
             if their_busy:

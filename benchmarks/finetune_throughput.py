@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from PIL import Image
 
+from benchmarks.apart import apart
 from benchmarks.sidebyside import Result, compare
 from tasks.finetune.base import load_part
 from tasks.finetune.caches import cache_all
@@ -148,14 +149,22 @@ def bench(settings: FinetuneSettings, pictures: int = 64) -> Iterator[Bench]:
         yield Bench(settings, accelerator, rows, data, folder)
 
 
-def throughput(made: Bench, what: str, rounds: int, steps: int) -> list[Result]:
+class Loops(Protocol):
+    """What is compared: each starts a training that can be stepped by hand, step → loss."""
+
+    def ours(self) -> Callable[[int], float]: ...
+    def in_the_loop(self) -> Callable[[int], float]: ...
+    def bare(self) -> Callable[[int], float]: ...
+
+
+def throughput(made: Loops, batch_size: int, what: str, rounds: int, steps: int) -> list[Result]:
     """Ours against encoding in the loop, and against the bare step; and that the first two learn alike."""
     losses: dict[str, list[float]] = {"ours": [], "in the loop": [], "bare": []}
 
     def turn(name: str, step: Callable[[int], float]) -> Callable[[], int]:
         def run() -> int:
             losses[name] += [step(len(losses[name]) + i) for i in range(steps)]
-            return steps * made.settings.batch_size
+            return steps * batch_size
 
         return run
 
@@ -191,6 +200,6 @@ def measure() -> list[Result]:
     values = {"base_model": base, "resolution": 64, "batch_size": 32, "ema_decay": 0}
     results = []
     for precision, what in (("no", "fine-tuning in fp32"), ("bf16", "fine-tuning in bf16")):
-        with bench(FinetuneSettings.model_validate(values | {"mixed_precision": precision})) as made:
-            results += throughput(made, what, rounds=5, steps=6)
+        with apart(FinetuneSettings.model_validate(values | {"mixed_precision": precision})) as made:
+            results += throughput(made, 32, what, rounds=5, steps=6)
     return results

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from transformers import BertTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil
 
+from tasks.allocator import keep_freed_memory
 from tasks.caption.cleanup import clean, flaw
 from tasks.caption.identity import ModelError
 from tasks.caption.records import Caption
@@ -34,6 +35,7 @@ def load(model: str, revision: str | None, device: str) -> Captioner:
 
     Raises ModelError in one line. `load.cache_clear()` frees the memory.
     """
+    keep_freed_memory()
     local = Path(model).is_dir()
     pinned: Any = {} if local else {"revision": revision}
     if device == "auto":

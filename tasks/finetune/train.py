@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from diffusers.models.attention_processor import AttnProcessor
 
+from tasks.allocator import keep_freed_memory
 from tasks.finetune.base import load_part
 from tasks.finetune.board import Report, log_snapshot, open_board, with_board
 from tasks.finetune.caches import cache_all
@@ -70,6 +71,7 @@ def train(
     finished = folder / "training.json"
     if (done := _finished(finished, store)) is not None:
         return done
+    keep_freed_memory()
     rows = read_rows(job.dataset, store)
     trained, held_out = split(rows, settings.held_out)
     preflight(settings, len(trained), folder, store, log)

@@ -16,6 +16,7 @@ from diffusers import (
 from diffusers.utils import logging as diffusers_logging
 from safetensors.torch import load_file
 
+from tasks.allocator import keep_freed_memory
 from tasks.records import Snapshot, StoredFile
 from tasks.store import Store
 
@@ -47,6 +48,7 @@ def load_base(base_model: str, revision: str | None, device: str, dtype: torch.d
 
     The VAE stays in fp32: fp16 can overflow there, which gives black pictures. Raises ModelError.
     """
+    keep_freed_memory()
     try:
         pipe = StableDiffusionPipeline.from_pretrained(
             base_model,
