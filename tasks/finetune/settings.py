@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tasks.settings import StageSettings, working
 
@@ -117,6 +117,11 @@ class FinetuneSettings(StageSettings):
         description="Training processes, one a GPU, started by torchrun when over 1. A step takes `batch size` "
         "pictures on each, so two processes of 4 train as one of 8 does.",
     )  # fmt: skip
+
+    @field_validator("mixed_precision", mode="before")
+    @classmethod
+    def _no_is_a_word(cls, value: Any) -> Any:
+        return "no" if value is False else value  # YAML reads a bare `no` as false
 
     def output_settings(self) -> dict[str, Any]:
         """Without the base model's address: `tasks.identity`, which stands for its weights, goes into keys instead."""

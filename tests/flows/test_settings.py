@@ -17,6 +17,10 @@ def test_overrides_reach_the_setting():
     assert settings.sample.prompts == ("a pig",)
 
 
+def test_a_bare_no_is_a_precision():
+    assert load_profile("sample", ["finetune.mixed_precision=no"]).finetune.mixed_precision == "no"
+
+
 def test_a_profile_can_be_a_file(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("finetune: {epochs: 7}\n")
