@@ -58,8 +58,9 @@ def in_loop_stepper(rows: list[Row], settings: FinetuneSettings, accelerator: Ac
     base, device = (settings.base_model, settings.revision), accelerator.device
     kinds = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
     parts: dict[str, Any] = {kind: load_part(kind, *base) for kind in kinds}
-    for kind in ("vae", "text_encoder"):
-        parts[kind].eval().requires_grad_(False).to(device)
+    bf16 = accelerator.mixed_precision == "bf16"
+    for kind in ("vae", "text_encoder"):  # wholly in bf16, as diffusers' own script has them
+        parts[kind].eval().requires_grad_(False).to(device, torch.bfloat16 if bf16 else torch.float32)
     parts["unet"].train().to(device)
     if settings.gradient_checkpointing:
         parts["unet"].enable_gradient_checkpointing()
@@ -67,7 +68,6 @@ def in_loop_stepper(rows: list[Row], settings: FinetuneSettings, accelerator: Ac
 
     def step(number: int) -> float:
         chosen = [rows[order(0, number, len(rows))[i % len(rows)]] for i in range(settings.batch_size)]
-        bf16 = accelerator.mixed_precision == "bf16"
         cast = torch.autocast(device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
         return in_loop_step(chosen, parts, optimizer, settings.resolution, cast)
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from samples.models import blip, cards, clip, unet, vae
 from samples.models.drawings import CAPTIONED_STYLES, SEEN_STYLES, TRAINING_STYLES, fetch_packages, load_drawings
+from tasks.allocator import keep_freed_memory
 
 WORK = Path(".work")
 
 
 def main() -> None:
+    keep_freed_memory()
     packages = fetch_packages(WORK / "npm")
     drawings, more = (load_drawings(packages, styles) for styles in (TRAINING_STYLES, SEEN_STYLES))
     things = list(load_drawings(packages, ("openmoji",)).things)

@@ -13,7 +13,7 @@ def test_a_rehearsal_trains_saves_loads_samples_and_leaves_nothing(tmp_path, mon
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     said = []
     report = rehearse(settings_for("no-base-is-read"), compare=True, log=said.append, write_base=save_base)
-    assert len(report.losses) == 2
+    assert len(report.losses) == 4
     assert all(0 < loss < 10 for loss in report.losses)
     assert report.parameters == report.trained_parameters
     assert report.snapshot_bytes > 2 * report.parameters
