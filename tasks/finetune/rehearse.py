@@ -64,7 +64,7 @@ class Report(Record):
         return "\n".join(
             [
                 f"parameters       {self.parameters / 1e6:.1f} M, of which {self.trained_parameters / 1e6:.1f} M train",
-                f"here             {len(self.losses)} steps at {self.resolution} px, {self.seconds_per_step:.1f} s each",
+                f"here             {len(self.losses)} steps, {self.resolution} px, {self.seconds_per_step:.1f} s each",
                 f"                 {compared}",
                 f"losses           {', '.join(f'{loss:.4f}' for loss in self.losses)}",
                 f"peak memory      {self.peak_memory / GIB:.1f} GiB",
