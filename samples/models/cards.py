@@ -4,6 +4,7 @@ They are written at the end of `samples.models.build`.
 """
 
 import json
+import os
 from pathlib import Path
 
 from samples.models import evaluate
@@ -94,7 +95,7 @@ def card(name: str, figures: dict[str, float], seconds: float | None) -> str:
 
     title, tag, text = CARDS[name]
     table = "\n".join(f"| {EXPLAINED[key]} | {value:g} |" for key, value in figures.items())
-    took = f"\nTraining took {seconds / 60:.0f} minutes, beside other work, on one of two cores.\n" if seconds else ""
+    took = f"\nTraining took {seconds / 60:.0f} minutes on {os.cpu_count()} cores.\n" if seconds else ""
     body = (
         text.format(epochs=unet.SHIPPED, schedule=unet.EPOCHS, batch=unet.BATCH, lr=unet.LR) if name == "base" else text
     )
