@@ -34,11 +34,12 @@ def main() -> int:
     job = TrainingJob.model_validate_json(Path(sys.argv[1]).read_text())
     stop_requested: list[int] = []
     leads = os.environ.get("RANK", "0") == "0"
-    last = {"said": 0.0, "step": 0}
+    last_said: list[float] = [0.0]
+    looking: list[bool] = []
 
     def stop(number: int, frame: Any) -> None:
         stop_requested.append(number)
-        if not last["step"]:
+        if not looking:
             # Only the loops look whether to stop, and before them there is nothing to save. An exception raised here
             # could come out anywhere, in the middle of a queue's locks too, and leave a thread that never ends.
             os.write(1, (json.dumps({"error": BEFORE_FIRST_STEP, "kind": "Interrupted"}) + "\n").encode())
@@ -46,19 +47,22 @@ def main() -> int:
 
     def report(stage: str, step: Any) -> None:
         now = time.monotonic()
-        last["step"] = step.step
-        if leads and (now - last["said"] >= REPORT_SECONDS or step.step == step.steps):
-            last["said"] = now
+        if leads and (now - last_said[0] >= REPORT_SECONDS or step.step == step.steps):
+            last_said[0] = now
             try:
                 _say({"stage": stage, **asdict(step)})
             except BrokenPipeError:  # the caller was killed
                 stop_requested.append(signal.SIGPIPE)
 
+    def stopping() -> bool:
+        looking[:] = [True]
+        return bool(stop_requested)
+
     signal.signal(signal.SIGTERM, stop)
 
     try:
         train(
-            job, Store(), report, lambda: bool(stop_requested),
+            job, Store(), report, stopping,
             lambda line: print(line, flush=True) if leads else None, lambda epoch: _say({"drawn": epoch}),
         )  # fmt: skip
     except Interrupted as error:
