@@ -62,8 +62,8 @@ def train_unet(
 
     if progress["step"] == 0 and not progress["snapshots"]:
         snapshot(0)
-    if _agreed(stopping(), accelerator):  # All processes look from here on: none may leave another in a step.
-        raise Interrupted(f"training stopped at step {progress['step']} of {steps}; run the stage again to go on")
+    # All processes look from here on, and stop after a step: none may leave another in the middle of one.
+    _agreed(stopping(), accelerator)
     for step in range(progress["step"], steps):
         epoch, within = divmod(step, per_epoch)
         rate = learning_rate(step, steps, settings)
