@@ -122,7 +122,7 @@ def test_a_killed_story_is_taken_up_and_finds_its_child_again(stack: Stack):
         time.sleep(0.2)
     (engine,) = [process for process in stack.processes() if process.environ().get("PREFECT__FLOW_RUN_ID") == story]
     engine.kill()
-    stack.wait(story, 30, {"CRASHED"})
+    stack.wait(story, 60, {"CRASHED"})
     stack.wait(story, 60, {"SCHEDULED", "PENDING", "RUNNING"})
     stack.completed(story, 120)
     assert stack.run(story)["run_count"] == 2

@@ -26,7 +26,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Request:
-    """One request as the server saw it; `start` and `end` in seconds."""
+    """One request as the server saw it, from its arrival to just before it was answered, in seconds."""
 
     path: str
     start: float
@@ -71,6 +71,9 @@ def faulty_wiki(
         def do_GET(self) -> None:
             start = time.monotonic()
             time.sleep(faulty.slow)
+            with faulty.lock:
+                agent = self.headers.get("User-Agent", "")
+                faulty.requests.append(Request(self.path, start, time.monotonic(), agent))
             fault = faulty.next_fault(self.path, self.headers)
             if fault:
                 self._fail(fault)
@@ -78,9 +81,6 @@ def faulty_wiki(
                 self.send(200, faulty.robots.encode(), "text/plain")
             else:
                 super().do_GET()
-            with faulty.lock:
-                agent = self.headers.get("User-Agent", "")
-                faulty.requests.append(Request(self.path, start, time.monotonic(), agent))
 
         def _fail(self, fault: Fault) -> None:
             self.send_response(fault.status)
