@@ -8,7 +8,9 @@ import argparse
 import asyncio
 import json
 import os
+import shlex
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -19,21 +21,30 @@ WEBHOOK = "wikistyle-failures"
 POOL_KINDS = ("process", "docker", "kubernetes")
 
 
-def job_template(kind: str, pool: str) -> dict | None:
-    """The base job template of a pool; None stands for the server's own, which is right for processes."""
+def job_template(kind: str, pool: str, python: str | None = None) -> dict[str, Any]:
+    """The base job template of a pool. `python`: the interpreter of processes, where all their workers have the same.
+
+    With it a run is one process from the start. Else a first one finds out which interpreter the flow's folder wants,
+    and each run starts a second later.
+    """
     if kind == "process":
-        return None
+        from prefect.workers.process import ProcessWorker
+
+        template = ProcessWorker.get_default_base_job_template()
+        if python:
+            template["variables"]["properties"]["command"]["default"] = f"{shlex.quote(python)} -m prefect.engine"
+        return template
     part = "gpu" if pool == GPU_POOL else "cpu"
     return json.loads((HERE / "job_templates" / f"{kind}-{part}.json").read_text())
 
 
-async def make_pools(kind: str = "process") -> None:
-    """Make the pools, of a kind of POOL_KINDS, or bring their job templates up to date."""
+async def make_pools(kind: str = "process", python: str | None = None) -> None:
+    """Make the pools, of a kind of POOL_KINDS, or bring their job templates up to date; see `job_template`."""
     from prefect import get_client
 
     async with get_client() as client:
         for pool in (CPU_POOL, GPU_POOL):
-            await _make_pool(client, kind, pool)
+            await _make_pool(client, kind, pool, job_template(kind, pool, python))
 
 
 async def make_automations() -> None:
@@ -73,24 +84,22 @@ async def make_notifications() -> bool:
     return True
 
 
-async def _make_pool(client, kind: str, name: str) -> None:
+async def _make_pool(client, kind: str, name: str, template: dict[str, Any]) -> None:
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectNotFound
 
-    template = job_template(kind, name)
     try:
         existing = await client.read_work_pool(name)
     except ObjectNotFound:
         # One run at a time on a GPU, whichever part it is.
         limit = 1 if name == GPU_POOL else None
         await client.create_work_pool(
-            WorkPoolCreate(name=name, type=kind, concurrency_limit=limit, base_job_template=template or {})
+            WorkPoolCreate(name=name, type=kind, concurrency_limit=limit, base_job_template=template)
         )
         return
     if existing.type != kind:
         raise SystemExit(f"work pool {name} is of type {existing.type}, not {kind}; delete it or keep to its type")
-    if template:
-        await client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
+    await client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
 
 
 async def _make_automation(client, definition: dict) -> None:

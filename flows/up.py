@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 from urllib.error import URLError
@@ -94,6 +95,7 @@ def up(port: int) -> None:
             _give_up_runs(pool, "the machine or `wikistyle up` ended")
             worker = ["worker", "start", "--pool", pool, "--type", "process", "--name", f"{name}-worker"]
             services.append(Service(f"{name}-worker", [*worker, "--limit", limit], logs, pool))
+            asyncio.run(_wait_working(services[-1]))
         print(f"UI: {address}  (logs: {logs}; Ctrl-C stops everything)", flush=True)
         _watch_over(services)
     except KeyboardInterrupt:
@@ -132,10 +134,24 @@ def _wait_healthy(url: str, server: Service) -> None:
     raise UpError(f"the Prefect server does not answer at {url}; see {server.log}")
 
 
+async def _wait_working(worker: Service) -> None:
+    """Until a worker's first heartbeat. Two that begin at once lock each other, and SQLite, out for a minute."""
+    from prefect import get_client
+
+    began, until = datetime.now(UTC), time.monotonic() + START_SECONDS
+    async with get_client() as client:
+        while time.monotonic() < until and not worker.ended():
+            known = await client.read_workers_for_work_pool(worker.pool)
+            if any(w.name == worker.name and w.last_heartbeat_time and w.last_heartbeat_time > began for w in known):
+                return
+            await asyncio.sleep(POLL_SECONDS)
+    raise UpError(f"worker {worker.name} does not reach the server; see {worker.log}")
+
+
 def _deploy() -> None:
     from deployments.server import make_automations, make_notifications, make_pools
 
-    asyncio.run(make_pools())
+    asyncio.run(make_pools(python=sys.executable))
     if os.environ.get("PREFECT_SERVER_DATABASE_CONNECTION_URL", "").startswith("postgresql"):
         asyncio.run(make_automations())
     asyncio.run(make_notifications())

@@ -6,7 +6,8 @@ it keeps its id, and with it the training it can resume.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -15,6 +16,8 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import TaskRunContext
 from prefect.deployments.flow_runs import arun_deployment
+from prefect.events.clients import get_events_subscriber
+from prefect.events.filters import EventFilter, EventResourceFilter
 from prefect.states import AwaitingRetry, Cancelling
 from pydantic import BaseModel
 
@@ -22,7 +25,7 @@ from tasks.caching import ContentKey, Outcome, call_async, gone
 
 T = TypeVar("T", bound=BaseModel)
 VERSION = 1
-POLL_SECONDS = 1.0
+POLL_SECONDS = 10.0  # the server's events say at once when the child changes; this is for events that get lost
 SETTLE_SECONDS = 3.0  # a killed worker reports its run crashed a second time, after it was set to be retried
 MOST_RESTARTS = 3  # of a child whose process died; one that failed for a reason of its own is not started again
 
@@ -130,19 +133,46 @@ async def _start_again(client: PrefectClient, child: FlowRun, name: str) -> None
 async def _final(client: PrefectClient, child: FlowRun, name: str) -> FlowRun:
     """The child once completed, or in a bad end that has held for a while; its states are told on the way."""
     told = ""
-    while True:
-        child = await client.read_flow_run(child.id)
-        state = child.state
-        if state and state.is_completed():
-            return child
-        if state and state.is_final():
-            await asyncio.sleep(SETTLE_SECONDS)
+    async with _news_of(child) as news:
+        while True:
+            news.clear()
             child = await client.read_flow_run(child.id)
-            if child.state and child.state.id == state.id:
+            state = child.state
+            if state and state.is_completed():
                 return child
-            continue
-        if state and state.name != told:
-            told = state.name or ""
-            late = f": no worker of pool {child.work_pool_name} has taken it yet" if told == "Late" else ""
-            get_run_logger().info("%s run %s is %s%s", name, child.name, told, late)
-        await asyncio.sleep(POLL_SECONDS)
+            if state and state.is_final():
+                await asyncio.sleep(SETTLE_SECONDS)
+                child = await client.read_flow_run(child.id)
+                if child.state and child.state.id == state.id:
+                    return child
+                continue
+            if state and state.name != told:
+                told = state.name or ""
+                late = f": no worker of pool {child.work_pool_name} has taken it yet" if told == "Late" else ""
+                get_run_logger().info("%s run %s is %s%s", name, child.name, told, late)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), POLL_SECONDS)
+
+
+@asynccontextmanager
+async def _news_of(child: FlowRun) -> AsyncIterator[asyncio.Event]:
+    """Set whenever the server tells something of the child: asking for its state each second costs training speed."""
+    news = asyncio.Event()
+
+    async def listen() -> None:
+        told = EventFilter(resource=EventResourceFilter(id=[f"prefect.flow-run.{child.id}"]))  # type: ignore[call-arg]
+        try:
+            async with get_events_subscriber(told, reconnect_on_clean_close=True) as events:
+                async for _ in events:
+                    news.set()
+        except Exception as error:  # the child goes on whether we hear of it or not
+            get_run_logger().info(
+                "no events from the server (%s: %s): asking now and then", type(error).__name__, error
+            )
+
+    listener = asyncio.create_task(listen())
+    try:
+        yield news
+    finally:
+        listener.cancel()
+        await asyncio.gather(listener, return_exceptions=True)

@@ -15,7 +15,7 @@ from tasks.progress import Progress
 from tasks.records import DatasetRef, Training
 
 VERSION = 1
-ARTIFACT_SECONDS = 5.0
+ARTIFACT_SECONDS = 10.0
 
 
 class TrainingKey(ContentKey):
