@@ -9,9 +9,8 @@ from pathlib import Path
 
 import torch
 
-from tasks.finetune.decoder import decoder_parameters
 from tasks.finetune.errors import ModelError, first_line
-from tasks.finetune.snapshots import load_weights
+from tasks.finetune.snapshots import decoder_parameters, load_weights
 from tasks.identity import model_identity
 from tasks.records import Snapshot
 from tasks.store import Store

@@ -24,17 +24,13 @@ from tasks.finetune.latents import LatentCache
 from tasks.finetune.loss import cosine, order
 from tasks.finetune.memory import peak_memory
 from tasks.finetune.settings import FinetuneSettings
+from tasks.finetune.snapshots import decoder_parameters
 from tasks.finetune.state import load_state, save_state
 from tasks.finetune.steps import Step
 from tasks.randomness import generator_for
 
 # (which of the marks, decoder weights by name, held-out PSNR) → JSON kept in the state
 SaveDecoder = Callable[[int, dict[str, torch.Tensor], float | None], dict[str, Any]]
-
-
-def decoder_parameters(vae: AutoencoderKL) -> dict[str, torch.nn.Parameter]:
-    """The trained part: `decoder.*` and `post_quant_conv.*`."""
-    return {n: p for n, p in vae.named_parameters() if n.startswith(("decoder.", "post_quant_conv."))}
 
 
 @torch.no_grad()

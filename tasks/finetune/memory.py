@@ -43,8 +43,8 @@ def sizes_of(unet_config: dict[str, Any], vae_config: dict[str, Any], settings: 
     """Count parameters by building both models without memory."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
-    from tasks.finetune.decoder import decoder_parameters
     from tasks.finetune.lora import adapt
+    from tasks.finetune.snapshots import decoder_parameters
 
     with torch.device("meta"):
         unet: Any = UNet2DConditionModel.from_config(unet_config)

@@ -41,3 +41,8 @@ def load_weights(file: StoredFile, base_identity: str, store: Store) -> dict[str
             "use the base model and revision it was trained from"
         )
     return load_file(path)
+
+
+def decoder_parameters(vae: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """The part of a VAE that the decoder's stage trains: `decoder.*` and `post_quant_conv.*`."""
+    return {n: p for n, p in vae.named_parameters() if n.startswith(("decoder.", "post_quant_conv."))}
