@@ -76,6 +76,9 @@ def up(port: int) -> None:
     address = f"http://127.0.0.1:{port}"
     os.environ["PREFECT_API_URL"] = f"{address}/api"
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "2")
+    # A worker's heartbeat that meets another write makes a server on SQLite stand still for a minute (Prefect 3.8), and
+    # nothing here waits for a worker to fall silent: `_watch_over` sees it end.
+    os.environ.setdefault("PREFECT_WORKER_HEARTBEAT_SECONDS", "300")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
     prepare_prefect()
     os.environ["PWD"] = str(ROOT)  # where prefect.yaml says that workers find the code
@@ -135,7 +138,7 @@ def _wait_healthy(url: str, server: Service) -> None:
 
 
 async def _wait_working(worker: Service) -> None:
-    """Until a worker's first heartbeat. Two that begin at once lock each other, and SQLite, out for a minute."""
+    """Until a worker's first heartbeat: those of two workers that begin at once meet (see `up`)."""
     from prefect import get_client
 
     began, until = datetime.now(UTC), time.monotonic() + START_SECONDS
