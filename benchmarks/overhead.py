@@ -14,6 +14,10 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+import httpx
+import stamina
 
 from benchmarks.sidebyside import Result
 
@@ -44,8 +48,6 @@ def _bare(home: Path) -> float:
 
 def _served(home: Path) -> float:
     """From the moment the run is asked for until it has completed; the server is up by then, as a service's is."""
-    import httpx
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -56,12 +58,12 @@ def _served(home: Path) -> float:
     try:
         assert up.stdout is not None
         url = next(line.split()[1] for line in up.stdout if line.startswith("UI: "))
-        with httpx.Client(base_url=f"{url}/api", timeout=60) as http:
-            deployment = http.get("/deployments/name/wikistyle/sample").raise_for_status().json()["id"]
+        with httpx.Client(base_url=f"{url}/api", timeout=90) as http:
+            deployment = _answer(http, "GET", "/deployments/name/wikistyle/sample")["id"]
             began = datetime.now(UTC)
-            run = http.post(f"/deployments/{deployment}/create_flow_run", json={}).raise_for_status().json()["id"]
+            run = _answer(http, "POST", f"/deployments/{deployment}/create_flow_run")["id"]
             while True:
-                story = http.get(f"/flow_runs/{run}").raise_for_status().json()
+                story = _answer(http, "GET", f"/flow_runs/{run}")
                 if story["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
                     break
                 time.sleep(POLL_SECONDS)
@@ -71,6 +73,18 @@ def _served(home: Path) -> float:
     finally:
         up.send_signal(signal.SIGINT)
         up.wait()
+
+
+def _answer(http: httpx.Client, method: str, path: str) -> dict[str, Any]:
+    """What the server says; asked again while SQLite is busy, as Prefect's own client does."""
+    for attempt in stamina.retry_context(on=_busy, attempts=10):
+        with attempt:
+            answer = http.request(method, path, json={} if method == "POST" else None).raise_for_status()
+    return answer.json()
+
+
+def _busy(error: Exception) -> bool:
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code == 503
 
 
 def bare() -> None:

@@ -36,7 +36,7 @@ class Stack:
     def __init__(self, clone: Path, home: Path, url: str, process: subprocess.Popen, environment: dict[str, str]):
         self.clone, self.home, self.url, self.process, self.environment = clone, home, url, process, environment
         user, _, password = environment.get("PREFECT_API_AUTH_STRING", "").partition(":")
-        self.http = httpx.Client(base_url=f"{url}/api", timeout=60, auth=(user, password))
+        self.http = httpx.Client(base_url=f"{url}/api", timeout=90, auth=(user, password))
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """The answer; asked again while SQLite is busy, as Prefect's own client does."""
