@@ -56,7 +56,7 @@ class Service:
 
 
 def _popen(arguments: list[str], log: IO[bytes]) -> subprocess.Popen:
-    command = [sys.executable, "-m", "prefect", *arguments]
+    command = [sys.executable, "-m", *arguments]
     return subprocess.Popen(
         command,
         cwd=ROOT,
@@ -75,7 +75,7 @@ def up(port: int) -> None:
     home = Path(os.environ.setdefault("WIKISTYLE_HOME", str(Path(".wikistyle").resolve())))
     address = f"http://127.0.0.1:{port}"
     os.environ["PREFECT_API_URL"] = f"{address}/api"
-    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "2")
+    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "1")  # the pause after asking; see deployments/worker.py
     # A worker's heartbeat that meets another write makes a server on SQLite stand still for a minute (Prefect 3.8), and
     # nothing here waits for a worker to fall silent: `_watch_over` sees it end.
     os.environ.setdefault("PREFECT_WORKER_HEARTBEAT_SECONDS", "300")
@@ -90,14 +90,16 @@ def up(port: int) -> None:
         signal.signal(number, _interrupt)
     services: list[Service] = []
     try:
-        services.append(Service("server", ["server", "start", "--host", "127.0.0.1", "--port", str(port)], logs))
+        services.append(
+            Service("server", ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)], logs)
+        )
         _wait_healthy(f"{address}/api/health", services[0])
         _deploy()
         for name, limit in (("cpu", "4"), ("gpu", "1")):
             pool = f"wikistyle-{name}"
             _give_up_runs(pool, "the machine or `wikistyle up` ended")
-            worker = ["worker", "start", "--pool", pool, "--type", "process", "--name", f"{name}-worker"]
-            services.append(Service(f"{name}-worker", [*worker, "--limit", limit], logs, pool))
+            worker = ["deployments.worker", "--pool", pool, "--name", f"{name}-worker", "--limit", limit]
+            services.append(Service(f"{name}-worker", worker, logs, pool))
             asyncio.run(_wait_working(services[-1]))
         print(f"UI: {address}  (logs: {logs}; Ctrl-C stops everything)", flush=True)
         _watch_over(services)

@@ -6,8 +6,8 @@ it keeps its id, and with it the training it can resume.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -16,12 +16,12 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import TaskRunContext
 from prefect.deployments.flow_runs import arun_deployment
-from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventResourceFilter
 from prefect.states import AwaitingRetry, Cancelling
 from pydantic import BaseModel
 
 from tasks.caching import ContentKey, Outcome, call_async, gone
+from tasks.news import news_of
 
 T = TypeVar("T", bound=BaseModel)
 VERSION = 1
@@ -133,7 +133,8 @@ async def _start_again(client: PrefectClient, child: FlowRun, name: str) -> None
 async def _final(client: PrefectClient, child: FlowRun, name: str) -> FlowRun:
     """The child once completed, or in a bad end that has held for a while; its states are told on the way."""
     told = ""
-    async with _news_of(child) as news:
+    told_of = EventFilter(resource=EventResourceFilter(id=[f"prefect.flow-run.{child.id}"]))  # type: ignore[call-arg]
+    async with news_of(told_of, get_run_logger().info) as news:
         while True:
             news.clear()
             child = await client.read_flow_run(child.id)
@@ -152,27 +153,3 @@ async def _final(client: PrefectClient, child: FlowRun, name: str) -> FlowRun:
                 get_run_logger().info("%s run %s is %s%s", name, child.name, told, late)
             with suppress(TimeoutError):
                 await asyncio.wait_for(news.wait(), POLL_SECONDS)
-
-
-@asynccontextmanager
-async def _news_of(child: FlowRun) -> AsyncIterator[asyncio.Event]:
-    """Set whenever the server tells something of the child: asking for its state each second costs training speed."""
-    news = asyncio.Event()
-
-    async def listen() -> None:
-        told = EventFilter(resource=EventResourceFilter(id=[f"prefect.flow-run.{child.id}"]))  # type: ignore[call-arg]
-        try:
-            async with get_events_subscriber(told, reconnect_on_clean_close=True) as events:
-                async for _ in events:
-                    news.set()
-        except Exception as error:  # the child goes on whether we hear of it or not
-            get_run_logger().info(
-                "no events from the server (%s: %s): asking now and then", type(error).__name__, error
-            )
-
-    listener = asyncio.create_task(listen())
-    try:
-        yield news
-    finally:
-        listener.cancel()
-        await asyncio.gather(listener, return_exceptions=True)

@@ -109,6 +109,11 @@ class Stack:
         parent = psutil.Process(self.process.pid)
         return [parent, *parent.children(recursive=True)]
 
+    def workers(self, pool: str = "") -> list[psutil.Process]:
+        """The workers, or those of one pool."""
+        found = self.processes("-m deployments.worker", pool)
+        return [process for process in found if process.ppid() == self.process.pid]
+
     def processes(self, *words: str) -> list[psutil.Process]:
         """Those of its processes whose command line has all the words."""
         found = []
@@ -132,7 +137,6 @@ def environment_of(clone: Path, home: Path) -> dict[str, str]:
         "PYTHONPATH": str(clone),
         "PWD": str(clone),
         "WIKISTYLE_HOME": str(home),
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
     }

@@ -60,7 +60,7 @@ def test_a_lost_machine_is_noticed_and_its_story_goes_on_elsewhere(stack: Stack)
     child = stack.runs_of("finetune")[-1]["id"]
     stack.process.send_signal(signal.SIGSTOP)  # it would start new workers at once
     try:
-        for worker in stack.processes("worker start"):
+        for worker in stack.workers():
             for process in [worker, *worker.children(recursive=True)]:
                 process.kill()
         for run in (child, story):

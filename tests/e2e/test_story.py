@@ -104,7 +104,7 @@ def kill_in_mid_training(stack: Stack, training: Path) -> Path:
     else:
         raise AssertionError("no training came to its first checkpoint")
     (trainer,) = started
-    (worker,) = [p for p in stack.processes("worker start", "wikistyle-gpu") if p.ppid() == stack.process.pid]
+    (worker,) = stack.workers("wikistyle-gpu")
     doomed = [worker, *[p for p in worker.children(recursive=True) if p in trainer.parents()], trainer]
     for process in doomed:
         process.kill()
