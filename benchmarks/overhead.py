@@ -12,26 +12,105 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import stamina
 
 from benchmarks.sidebyside import Result
 
 ROOT = Path(__file__).resolve().parent.parent
-POLL_SECONDS = 5.0  # being asked costs the server, and with it the training: the server's own clock is read in the end
+# Short against the minutes in which a machine's speed drifts, and against the timeouts of connections held up by it.
+TURN_SECONDS = 10.0
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 def measure() -> list[Result]:
-    """Both from empty, each in processes of its own. When one fails its folder, with the logs, is left."""
+    """Both from empty, each in processes of its own, in turns: one stands still while the other runs.
+
+    One after the other, the machine's own speed differs by more than what is measured. When one fails its folder, with
+    the logs, is left.
+    """
     folder = Path(tempfile.mkdtemp(prefix="wikistyle-overhead-"))
-    theirs = _bare(folder / "bare")
-    ours = _served(folder / "served")
+    with _served(folder / "served") as served, _bare(folder / "bare") as bare:
+        ours, theirs = _in_turns(served, bare)
     shutil.rmtree(folder)
     return [Result("sample story: server and workers against bare calls", ours, theirs, ours / theirs, "s")]
+
+
+class Bare:
+    """The plain functions in a process; `ended` is the time of its end (seconds since the epoch)."""
+
+    def __init__(self, process: subprocess.Popen):
+        self.process = process
+
+    def ended(self) -> float | None:
+        if self.process.poll() is None:
+            return None
+        if self.process.returncode != 0:
+            raise RuntimeError(f"the bare story ended with status {self.process.returncode}")
+        return time.time()
+
+
+class Served:
+    """A story asked for at a running server; `ended` is the time of its end by the server's clock."""
+
+    def __init__(self, process: subprocess.Popen, http: httpx.Client, logs: Path):
+        self.process, self.http, self.logs = process, http, logs
+        deployment = _answer(http, "GET", "/deployments/name/wikistyle/sample")["id"]
+        self.run = _answer(http, "POST", f"/deployments/{deployment}/create_flow_run")["id"]
+
+    def ended(self) -> float | None:
+        story = _answer(self.http, "GET", f"/flow_runs/{self.run}")
+        state = story["state"]
+        if state["type"] not in ENDED:
+            return None
+        if state["type"] != "COMPLETED":
+            raise RuntimeError(f"the story is {state['name']}: {state['message']}; see {self.logs}")
+        return datetime.fromisoformat(story["end_time"]).timestamp()
+
+
+def _in_turns(served: Served, bare: Bare) -> tuple[float, float]:
+    """The seconds that each of them ran until its end."""
+    both: list[Served | Bare] = [served, bare]
+    ran, left = [0.0, 0.0], [0, 1]
+    while left:
+        for i in tuple(left):
+            _signal(both[i].process, signal.SIGCONT)
+            began = time.time()
+            ended = _wait(both[i])
+            if ended is None:
+                _signal(both[i].process, signal.SIGSTOP)
+            else:
+                left.remove(i)
+            ran[i] += (ended or time.time()) - began
+    return ran[0], ran[1]
+
+
+def _wait(story: Served | Bare) -> float | None:
+    """A turn's time, or until the process has ended; when the story ended, if it has.
+
+    The server is asked once in a turn: each question costs it, and with it the training, time.
+    """
+    with suppress(subprocess.TimeoutExpired):
+        story.process.wait(TURN_SECONDS)
+    return story.ended()
+
+
+def _signal(process: subprocess.Popen, number: signal.Signals) -> None:
+    """To the process and all below it, until there is none that was started meanwhile."""
+    told: set[psutil.Process] = set()
+    root = psutil.Process(process.pid)
+    while new := {root, *root.children(recursive=True)} - told:
+        for each in new:
+            with suppress(psutil.NoSuchProcess):
+                each.send_signal(number)
+        told |= new
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -40,14 +119,21 @@ def _environment(home: Path) -> dict[str, str]:
     return kept | {name: str(path) for name, path in own.items()} | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
 
 
-def _bare(home: Path) -> float:
-    began = time.monotonic()
-    subprocess.run([sys.executable, "-m", "benchmarks.overhead"], cwd=ROOT, env=_environment(home), check=True)
-    return time.monotonic() - began
+@contextmanager
+def _bare(home: Path) -> Iterator[Bare]:
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.overhead"], cwd=ROOT, env=_environment(home))
+    process.send_signal(signal.SIGSTOP)  # until its turn comes
+    try:
+        yield Bare(process)
+    finally:
+        if process.poll() is None:
+            _signal(process, signal.SIGKILL)
+        process.wait()
 
 
-def _served(home: Path) -> float:
-    """From the moment the run is asked for until it has completed; the server is up by then, as a service's is."""
+@contextmanager
+def _served(home: Path) -> Iterator[Served]:
+    """The server is up before the story is asked for, as a service's is."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -59,18 +145,9 @@ def _served(home: Path) -> float:
         assert up.stdout is not None
         url = next(line.split()[1] for line in up.stdout if line.startswith("UI: "))
         with httpx.Client(base_url=f"{url}/api", timeout=90) as http:
-            deployment = _answer(http, "GET", "/deployments/name/wikistyle/sample")["id"]
-            began = datetime.now(UTC)
-            run = _answer(http, "POST", f"/deployments/{deployment}/create_flow_run")["id"]
-            while True:
-                story = _answer(http, "GET", f"/flow_runs/{run}")
-                if story["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-                    break
-                time.sleep(POLL_SECONDS)
-        if story["state"]["type"] != "COMPLETED":
-            raise RuntimeError(f"the story is {story['state']['name']}: {story['state']['message']}; see {home}/logs")
-        return (datetime.fromisoformat(story["end_time"]) - began).total_seconds()
+            yield Served(up, http, home / "logs")
     finally:
+        _signal(up, signal.SIGCONT)
         up.send_signal(signal.SIGINT)
         up.wait()
 
