@@ -10,7 +10,7 @@ import asyncio
 import os
 from contextlib import suppress
 
-from prefect.events.filters import EventFilter, EventRelatedFilter, EventResourceFilter
+from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventResourceFilter
 from prefect.utilities.processutils import setup_signal_handlers_worker
 from prefect.workers.process import ProcessWorker
 
@@ -47,7 +47,8 @@ def scheduled_in(pool: str) -> EventFilter:
     """The events of runs of a work pool that now wait for a worker."""
     return EventFilter(
         resource=EventResourceFilter.model_validate({"labels": {"prefect.state-type": ["SCHEDULED"]}}),
-        related=EventRelatedFilter.model_validate({"labels": {"prefect.resource.name": [pool]}}),
+        # Not `related`: a server leaves that out of what it tells (Prefect 3.8).
+        any_resource=EventAnyResourceFilter.model_validate({"labels": {"prefect.resource.name": [pool]}}),
     )  # type: ignore[call-arg]
 
 

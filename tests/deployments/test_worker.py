@@ -1,0 +1,109 @@
+"""The worker that listens, with a real server: news or none, every run is taken, and never too many at once."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import FlowRun
+
+from deployments import worker
+from deployments.server import job_template
+
+POOL = "listened-to"
+FLOW = """
+from prefect import flow
+
+@flow
+def nap(seconds: float = 0.5):
+    import time
+    time.sleep(seconds)
+"""
+
+
+@pytest.fixture
+async def client(prefect) -> AsyncIterator[PrefectClient]:
+    async with get_client() as client:
+        template = job_template("process", POOL)
+        await client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
+        yield client
+        await client.delete_work_pool(POOL)
+
+
+async def deployed(client: PrefectClient, folder: Path) -> UUID:
+    (folder / "naps.py").write_text(FLOW)
+    flow_id = await client.create_flow_from_name("nap")
+    return await client.create_deployment(
+        flow_id, "nap", work_pool_name=POOL, path=str(folder), entrypoint="naps.py:nap", pull_steps=[]
+    )
+
+
+@asynccontextmanager
+async def working(news: asyncio.Event | None) -> AsyncIterator[None]:
+    """A worker of one run at a time; with `news` it hears nothing else, without it listens to the server."""
+    if news is None:
+        task: asyncio.Task[Any] = asyncio.create_task(worker.work(POOL, "tested", 1))
+    else:
+        own = worker.ListeningWorker(work_pool_name=POOL, name="tested", limit=1, news=news)
+        task = asyncio.create_task(own.start())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def completed(client: PrefectClient, run: UUID, seconds: float = 60) -> FlowRun:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = await client.read_flow_run(run)
+        if found.state and found.state.is_final():
+            assert found.state.is_completed(), found.state.message
+            return found
+        await asyncio.sleep(0.5)
+    raise AssertionError(f"the run is {found.state_name} after {seconds:.0f} s")
+
+
+async def test_runs_are_taken_on_the_servers_word_one_after_the_other(client, tmp_path, monkeypatch):
+    """It would ask by itself after an hour: only events, and room again after a run, make it ask."""
+    monkeypatch.setattr(worker, "ASK_SECONDS", 3600.0)
+    deployment = await deployed(client, tmp_path)
+    async with working(news=None):
+        runs = [await client.create_flow_run_from_deployment(deployment) for _ in range(3)]
+        ended = [await completed(client, run.id) for run in runs]
+    times: list[tuple[datetime, datetime]] = sorted((r.start_time, r.end_time) for r in ended)  # type: ignore[misc]
+    assert all(before[1] <= after[0] for before, after in pairwise(times))
+
+
+async def test_a_run_whose_event_got_lost_is_taken_all_the_same(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "ASK_SECONDS", 1.0)
+    deployment = await deployed(client, tmp_path)
+    async with working(news=asyncio.Event()):
+        run = await client.create_flow_run_from_deployment(deployment)
+        await completed(client, run.id)
+
+
+async def test_only_runs_of_its_pool_that_wait_are_news(client, tmp_path):
+    from tasks.news import news_of
+
+    deployment = await deployed(client, tmp_path)
+    trouble: list[str] = []
+    async with news_of(worker.scheduled_in(POOL), trouble.append) as mine, news_of(
+        worker.scheduled_in("another"), trouble.append
+    ) as others:  # fmt: skip
+        for news in (mine, others):
+            await asyncio.wait_for(news.wait(), 30)  # listening
+            news.clear()
+        await client.create_flow_run_from_deployment(deployment)
+        await asyncio.wait_for(mine.wait(), 30)
+        await asyncio.sleep(1)
+    assert not others.is_set()
+    assert trouble == []
