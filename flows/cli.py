@@ -74,10 +74,13 @@ def profiles() -> None:
 @app.command()
 def show(run: Annotated[str, typer.Argument(help="A run's id, its folder, or latest.")]) -> None:
     """Tell what a run did and where its pictures are."""
-    folder = next((f for f in (Path(run), Path("runs") / run) if (f / "summary.json").is_file()), None)
+    from flows.run_folder import runs_root
+
+    runs = runs_root()
+    folder = next((f for f in (Path(run), runs / run) if (f / "summary.json").is_file()), None)
     if folder is None:
-        known = ", ".join(sorted(p.name for p in Path("runs").glob("[!.]*"))) or "none"
-        raise SettingsError(f"run {run} has no summary.json here or in runs/ (there are: {known}); name one of these")
+        known = ", ".join(sorted(p.name for p in runs.glob("[!.]*"))) or "none"
+        raise SettingsError(f"run {run} has no summary.json here or in {runs}/ (there are: {known}); name one of these")
     print(report(folder.resolve(), json.loads((folder / "summary.json").read_text())))
 
 

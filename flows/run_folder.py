@@ -17,6 +17,11 @@ from tasks.store import Store, sha256_of, write_atomically
 PACKAGES = ("wikistyle", "torch", "diffusers", "transformers", "accelerate", "datasets", "prefect", "pillow", "numpy")
 
 
+def runs_root() -> Path:
+    """Where the folders of runs lie: `WIKISTYLE_RUNS`, by default `runs` in the current folder."""
+    return Path(os.environ.get("WIKISTYLE_RUNS", "runs"))
+
+
 def slug(text: str) -> str:
     """A file name of a prompt: lower-case words joined by hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "prompt"

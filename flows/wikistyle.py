@@ -10,7 +10,7 @@ from flows.collect import collect
 from flows.finetune import finetune
 from flows.names import name_run
 from flows.report import Collected, Finetuned, Shown
-from flows.run_folder import write_run
+from flows.run_folder import runs_root, write_run
 from flows.settings import Settings
 from flows.showcase import showcase
 from tasks.store import Store
@@ -54,4 +54,4 @@ def new_folder(profile: str) -> Path:
     """`runs/<UTC date and time>-<profile>`."""
     from datetime import UTC, datetime
 
-    return Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{profile}"
+    return runs_root() / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{profile}"

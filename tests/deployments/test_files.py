@@ -10,7 +10,14 @@ from deployments.render import CPU_POOL, GPU_POOL
 from deployments.server import HERE, job_template
 from flows.settings import ROOT
 
-PLACES = ("WIKISTYLE_HOME", "WIKISTYLE_STORE", "WIKISTYLE_TRAINING", "PREFECT_LOCAL_STORAGE_PATH")
+PLACES = (
+    "WIKISTYLE_HOME",
+    "WIKISTYLE_STORE",
+    "WIKISTYLE_TRAINING",
+    "WIKISTYLE_RUNS",
+    "PREFECT_LOCAL_STORAGE_PATH",
+    "HF_HOME",
+)
 
 
 @pytest.mark.parametrize("kind", ["docker", "kubernetes"])
@@ -65,6 +72,25 @@ def test_an_image_is_pinned_and_runs_its_own_pool_without_root(part):
     assert command[command.index("--pool") + 1] == f"wikistyle-{part}"
     for copied in re.findall(r"^COPY (?:--\S+ )?(\S+) ", lines, re.MULTILINE):
         assert (ROOT / copied).exists()
+    for place in PLACES:  # nothing that a run makes lies in the container, where it would end with it
+        assert re.search(rf"{place}=/data/", lines), place
+
+
+def test_an_image_gets_the_code_and_no_secrets(tmp_path):
+    """By the rules of Docker's own Python client."""
+    from docker.utils import exclude_paths
+
+    ours = ["deployments/Dockerfile.cpu", "deployments/profiles/sample.yaml", "flows/cli.py", "tasks/store.py",
+            "samples/models/base/model_index.json", "prefect.yaml", "pyproject.toml", "requirements.txt",
+            "README.md"]  # fmt: skip
+    others = [".env", "deployments/.env", "deployments/.env.prod", "mine.env", "deployments/mine.env", ".git/config",
+              "runs/latest/summary.json", ".wikistyle/store/key", "mine.yaml", ".venv/bin/python",
+              "flows/__pycache__/cli.pyc", "tests/conftest.py", "wikistyle.egg-info/PKG-INFO"]  # fmt: skip
+    for name in [*ours, *others]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    taken = exclude_paths(str(tmp_path), (ROOT / ".dockerignore").read_text().splitlines())
+    assert {name for name in taken if (tmp_path / name).is_file()} == set(ours)
 
 
 def test_compose_starts_server_database_s3_and_both_workers():
