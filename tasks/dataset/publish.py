@@ -14,10 +14,11 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from tasks.dataset.card import cell, is_ours, with_changes
+from tasks.dataset.guard import facts_of, reason_to_refuse
 from tasks.dataset.settings import DatasetSettings
 from tasks.dataset.shards import NUMBER_COLUMNS, TEXT_COLUMNS
 from tasks.records import DatasetRef, StoredFile
-from tasks.store import Store
+from tasks.store import Store, StoreError
 
 SHARDS = "data/train-*.parquet"
 CARD = "README.md"
@@ -85,7 +86,7 @@ def publish(
             if _is_same(published, ref, store):
                 _tag(api, repo, published.head)
                 return ref.model_copy(update={"repo_id": repo, "revision": published.head})
-            head = _commit(api, repo, published, ref, store)
+            head = _commit(api, settings, published, ref, store)
             if head:
                 _tag(api, repo, head)
                 return ref.model_copy(update={"repo_id": repo, "revision": head})
@@ -110,9 +111,15 @@ def _in_one_line(repo: str, token: str) -> Iterator[None]:
         else:
             why, remedy = f"the hub answered {status}: {' '.join(str(error).split())[:200]}", "run again later"
         raise PublishError(f"can't publish {repo}: {why}; {remedy}".replace(token, "…")) from None
+    except StoreError:
+        raise
     except Exception as error:  # offline mode is a ConnectionError, a failed request is the HTTP library's own
         if isinstance(error, ConnectionError) or type(error).__module__.startswith(("httpx", "httpcore")):
             raise _unreachable(repo, error, token) from None
+        if isinstance(error, (RuntimeError, OSError)):  # what the client makes of an upload that failed or was cut off
+            causes = " ".join(f"{error} {error.__cause__ or ''}".split())[:300]
+            text = f"can't publish {repo}: {causes or type(error).__name__}; nothing was changed there, run again later"
+            raise PublishError(text.replace(token, "…")) from None
         raise
 
 
@@ -165,17 +172,22 @@ def _is_same(published: Published, ref: DatasetRef, store: Store) -> bool:
     )
 
 
-def _commit(api: HfApi, repo: str, published: Published, ref: DatasetRef, store: Store) -> str | None:
+def _commit(api: HfApi, settings: DatasetSettings, published: Published, ref: DatasetRef, store: Store) -> str | None:
     """Commit the difference on top of what was looked at; returns the new head, or None if another was faster."""
-    shards = [file for file in ref.files if file.path != CARD]
-    fresh = [shard for shard in shards if not _has(published, shard, store)]
+    repo = settings.repo_id
+    fresh = [file for file in ref.files if file.path != CARD and not _has(published, file, store)]
     gone = _vanished(published, ref)
-    replaced = [shard.path for shard in fresh if shard.path in published.files]
     card = store.read(next(file.key for file in ref.files if file.path == CARD)).decode()
     summary = f"{ref.rows} drawings"
     if is_ours(published.card):
+        replaced = [shard.path for shard in fresh if shard.path in published.files]
         before = _remote_facts(api, repo, published.head, [*gone, *replaced])
         after = _facts(pq.read_table(store.path(s.key), columns=COLUMNS) for s in fresh)
+        reason = reason_to_refuse(facts_of(published.card), facts_of(card), len(before.keys() - after.keys()))
+        if reason and not settings.replace:
+            raise PublishError(
+                f"can't publish {repo}: {reason}; choose another repo_id, or set dataset.replace to do it all the same"
+            )
         summary, changes = describe_changes(before, after)
         card = with_changes(card, f"Since revision `{published.head[:12]}`: {changes}")
     operations = [CommitOperationAdd(shard.path, str(store.path(shard.key))) for shard in fresh]
@@ -226,10 +238,23 @@ def describe_changes(before: dict[str, dict], after: dict[str, dict]) -> tuple[s
 
 
 def _tag(api: HfApi, repo: str, head: str) -> None:
-    """v1, v2, …: the next number, unless this commit has one (a run that died between commit and tag is made good)."""
-    tags = api.list_repo_refs(repo, repo_type="dataset").tags
-    ours = [tag for tag in tags if tag.name[:1] == "v" and tag.name[1:].isdecimal()]
-    if any(tag.target_commit == head for tag in ours):
-        return
-    number = 1 + max((int(tag.name[1:]) for tag in ours), default=0)
-    api.create_tag(repo, tag=f"v{number}", revision=head, repo_type="dataset", exist_ok=True)
+    """v1, v2, …: the next number, unless this commit has one (a run that died between commit and tag is made good).
+
+    Another publisher may take that number first: then it is the next after it.
+    """
+    for _ in range(ATTEMPTS):
+        tags = api.list_repo_refs(repo, repo_type="dataset").tags
+        ours = [tag for tag in tags if tag.name[:1] == "v" and tag.name[1:].isdecimal()]
+        if any(tag.target_commit == head for tag in ours):
+            return
+        number = 1 + max((int(tag.name[1:]) for tag in ours), default=0)
+        try:
+            api.create_tag(repo, tag=f"v{number}", revision=head, repo_type="dataset")
+        except HfHubHTTPError as error:
+            if error.response is None or error.response.status_code != 409:
+                raise
+        else:
+            return
+    raise PublishError(
+        f"{repo} is published as {head[:12]}, but others took its tag {ATTEMPTS} times; run again to tag it"
+    )

@@ -47,3 +47,9 @@ class DatasetSettings(StageSettings):
         title="Private",
         description="Whether a newly made repository is private. True, because publishing is hard to take back.",
     )
+    replace: bool = working(
+        False,
+        title="Replace what is published",
+        description="Publish even where that takes away more than a fifth of the rows in the repository, or where they "
+        "came from another wiki: without it such a dataset is refused, as it is nearly always a slip.",
+    )

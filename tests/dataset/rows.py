@@ -60,11 +60,13 @@ class Builder:
         )
     )
 
+    source: DatasetSource = SOURCE
+
     def rows(self, *numbers: int) -> list[CaptionedImage]:
         return [row(number, self.store) for number in numbers]
 
     def build(self, rows: list[CaptionedImage], rejects: tuple[Reject, ...] = (REJECT,)) -> DatasetRef:
-        return build_dataset(rows, rejects, SOURCE, self.settings, self.store)
+        return build_dataset(rows, rejects, self.source, self.settings, self.store)
 
     def read(self, ref: DatasetRef, path: str) -> bytes:
         return self.store.read(next(file.key for file in ref.files if file.path == path))

@@ -10,7 +10,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 
 from tasks.dataset.publish import PublishError, check_publishable, publish
 from tasks.store import StoreError
-from tests.dataset.rows import Builder, row
+from tests.dataset.rows import SOURCE, Builder, row
 from tests.hub.server import Hub, hub_for
 
 REPO = "tester/drawings"
@@ -200,3 +200,48 @@ def test_a_damaged_store_is_not_called_a_network_error(hub: Hub, builder: Builde
         builder.store.path(file.key).write_bytes(b"damage")
     with pytest.raises(StoreError, match="damaged"):
         publish(ref, builder.settings, "hf_writer", builder.store, hub.url)
+
+
+def test_a_try_out_does_not_empty_a_repository(hub: Hub, builder: Builder, send):
+    send(builder.rows(*range(60)))
+    before = commits(hub)
+    message = r"^can't publish tester/drawings: 55 of its 60 rows would be removed, more than 20%; .*dataset\.replace"
+    with pytest.raises(PublishError, match=message):
+        send(builder.rows(*range(5)))
+    assert commits(hub) == before
+    send(builder.rows(*range(50)))  # a wiki that lost a sixth of its files is no slip
+    send(builder.rows(*range(5)), replace=True)
+    assert commits(hub) == before + 2
+
+
+def test_another_wikis_dataset_is_refused(hub: Hub, builder: Builder, send):
+    send(builder.rows(*range(10)))
+    builder.source = SOURCE.model_copy(update={"wiki": "https://other.example/api.php"})
+    with pytest.raises(
+        PublishError, match=r"holds a dataset of https://wiki\.example/api\.php, this one is of https://o"
+    ):
+        send(builder.rows(*range(10)))
+    assert commits(hub) == 2  # the empty repository and the first dataset
+    send(builder.rows(*range(10)), replace=True)
+
+
+@pytest.mark.parametrize("fault", ["status 500", "cut off"])
+def test_an_upload_that_fails_is_one_line_and_changes_nothing(hub: Hub, builder: Builder, send, fault, monkeypatch):
+    send(builder.rows(*range(10)))
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # the client's own back-off
+    before, hub.upload_fault = commits(hub), fault
+    with pytest.raises(PublishError, match=r"^can't publish tester/drawings: ") as caught:
+        send(builder.rows(*range(12)))
+    assert "\n" not in str(caught.value)
+    assert "hf_writer" not in str(caught.value)
+    assert commits(hub) == before
+    hub.upload_fault = ""
+    send(builder.rows(*range(12)))
+    assert commits(hub) == before + 1
+
+
+def test_two_publishers_at_once_each_get_a_tag(hub: Hub, builder: Builder, send):
+    send(builder.rows(*range(10)))
+    hub.before_tag.append(lambda: hub.dataset(REPO).tags.update(v2="another's"))
+    ref = send(builder.rows(*range(11)))
+    assert hub.dataset(REPO).tags["v3"] == ref.revision

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ class Hub(ThreadingHTTPServer):
         self.large: dict[str, bytes] = {}
         self.requests: list[str] = []
         self.before_commit: list[Callable[[], object]] = []  # each is called once, to play another writer
+        self.before_tag: list[Callable[[], object]] = []
+        self.upload_fault = ""  # "status 500" or "cut off": what becomes of large files
         self.lock = threading.Lock()
 
     def dataset(self, name: str) -> Repo:
@@ -148,6 +151,11 @@ class Handler(BaseHTTPRequestHandler):
     def large_file(self, oid: str, body: bytes):
         if self.command != "PUT":
             return self.answer(200, self.server.large[oid])
+        if self.server.upload_fault == "status 500":
+            return self.answer(500, {"error": "Internal error"})
+        if self.server.upload_fault == "cut off":
+            self.close_connection = True
+            return self.connection.shutdown(socket.SHUT_RDWR)
         if hashlib.sha256(body).hexdigest() != oid:
             return self.refuse(400, "BadRequest", "sha256 differs")
         self.server.large[oid] = body
@@ -222,6 +230,8 @@ class Handler(BaseHTTPRequestHandler):
         return self.refuse(404, "NotFound", f"no such verb: {rest}")
 
     def tag(self, repo: Repo, sha: str, name: str):
+        if self.server.before_tag:
+            self.server.before_tag.pop(0)()
         if name in repo.tags:
             return self.refuse(409, "TagExists", "Tag reference exists already")
         repo.tags[name] = sha
