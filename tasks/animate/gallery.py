@@ -1,6 +1,5 @@
 """The gallery: one HTML file that opens from disk, with every picture inside it."""
 
-import base64
 import io
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,11 +7,12 @@ from functools import lru_cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from PIL import Image
 
-from tasks.animate.chart import loss_chart
 from tasks.animate.drift import by_epoch, open_picture
 from tasks.animate.encode import MIME, WEBP_QUALITY
 from tasks.animate.labels import epoch_label
 from tasks.animate.page import GalleryPage
+from tasks.contact_sheet import data_uri
+from tasks.curves import loss_curve_svg
 from tasks.records import Animation, Sample
 from tasks.store import Store
 
@@ -63,7 +63,7 @@ def build_gallery(page: GalleryPage, store: Store) -> bytes:
         strips=strips,
         epochs=[epoch_label(epoch) for epoch in epochs],
         seeds=len({sample.seed for sample in page.samples}),
-        chart=loss_chart(page.losses, page.recommended_epoch),
+        curve=loss_curve_svg(page.losses, page.recommended_epoch),
         recommended=None if page.recommended_epoch is None else epoch_label(page.recommended_epoch),
         rejects=page.rejects[:MOST_REJECTS_SHOWN],
     )
@@ -105,18 +105,14 @@ def embed_file(animation: Animation, endings: tuple[str, ...], store: Store) -> 
     with Image.open(io.BytesIO(data)) as image:
         if ending == "png":
             return embed_image(image.convert("RGB"))
-        return Embedded(_address(data, MIME[ending]), *image.size)
+        return Embedded(data_uri(data, MIME[ending]), *image.size)
 
 
 def embed_image(image: Image.Image) -> Embedded:
     """The picture as WebP."""
     data = io.BytesIO()
     image.save(data, "WEBP", quality=WEBP_QUALITY, method=4)
-    return Embedded(_address(data.getvalue(), MIME["webp"]), *image.size)
-
-
-def _address(data: bytes, mime: str) -> str:
-    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+    return Embedded(data_uri(data.getvalue(), MIME["webp"]), *image.size)
 
 
 def number(value: int) -> str:

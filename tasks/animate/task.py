@@ -1,15 +1,12 @@
-"""The animate stage as Prefect tasks: a film for each prompt, the denoising film, the gallery page."""
+"""The animate stage as Prefect tasks: a film for each prompt, and the denoising film."""
 
 from prefect import task
 
-from tasks.animate import films, gallery
-from tasks.animate.page import Credit, GalleryPage, StageRow
+from tasks.animate import films
 from tasks.animate.settings import AnimateSettings
 from tasks.caching import ContentKey
 from tasks.records import Animation, Sample
 from tasks.store import Store
-
-__all__ = ["Credit", "GalleryPage", "StageRow", "animate_denoising", "animate_drift", "make_gallery"]
 
 VERSION = 1
 
@@ -24,9 +21,3 @@ def animate_drift(prompt: str, samples: list[Sample], settings: AnimateSettings)
 def animate_denoising(prompt: str, keys: list[str], settings: AnimateSettings) -> Animation:
     """The film of one picture coming out of noise."""
     return films.denoising_film(prompt, keys, settings, Store())
-
-
-@task(name="gallery", cache_policy=ContentKey("gallery", VERSION))
-def make_gallery(page: GalleryPage) -> str:
-    """The key of the gallery's HTML."""
-    return Store().put(gallery.build_gallery(page, Store()))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
+from huggingface_hub import DatasetCardData
 
 from tasks.dataset.records import DatasetSource
 from tasks.dataset.settings import DatasetSettings
@@ -72,25 +72,23 @@ def _front_matter(rows: int, settings: DatasetSettings, memory_bytes: int, file_
     columns = [{"name": "image", "dtype": "image"}]
     columns += [{"name": name, "dtype": "string"} for name in TEXT_COLUMNS]
     columns += [{"name": name, "dtype": "int32"} for name in NUMBER_COLUMNS]
-    matter = {
-        "pretty_name": settings.title,
-        "license": settings.license,
-        **({"license_name": "of-each-file"} if settings.license == "other" else {}),
-        "language": ["en"],
-        "task_categories": ["text-to-image"],
-        "annotations_creators": ["machine-generated"],
-        "source_datasets": ["original"],
-        "size_categories": [next((name for limit, name in SIZES if rows < limit), "1M<n<10M")],
-        "tags": ["wikistyle"],
-        "dataset_info": {
+    card = DatasetCardData(
+        pretty_name=settings.title,
+        license=settings.license,
+        license_name="of-each-file" if settings.license == "other" else None,
+        language=["en"],
+        task_categories=["text-to-image"],
+        annotations_creators=["machine-generated"],
+        source_datasets=["original"],
+        size_categories=[next((name for limit, name in SIZES if rows < limit), "1M<n<10M")],
+        tags=["wikistyle"],
+        dataset_info={
             "features": columns,
             # `load_dataset` compares these with what it finds, so card and shards go up in one commit
             "splits": [{"name": "train", "num_bytes": memory_bytes, "num_examples": rows}],
             "download_size": file_bytes,
             "dataset_size": memory_bytes,
         },
-        "configs": [
-            {"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]},
-        ],
-    }
-    return yaml.safe_dump(matter, sort_keys=False, allow_unicode=True, width=1000)
+        configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
+    )
+    return card.to_yaml() + "\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from tasks.contact_sheet import data_uri
+from tasks.curves import loss_curve_png
 from tasks.finetune.preview_files import kept_previews
 from tasks.finetune.result import summary, turning_point
 from tasks.records import Training
@@ -41,36 +42,9 @@ def preview_sheet(folder: Path, prompts: int) -> Image.Image:
 
 def losses_page(training: Training) -> str:
     """Markdown of a finished training: its loss curve, and the table of its snapshots."""
-    curve = loss_curve(training)
+    curve = loss_curve_png(training.losses, turning_point(training))
     picture = [f"![train and held-out loss of each epoch]({data_uri(curve, 'image/png')})", ""] if curve else []
     return "\n".join([*picture, summary(training)])
-
-
-def loss_curve(training: Training) -> bytes | None:
-    """PNG, 640 x 300 px, of train and held-out loss by epoch, the turn of the latter marked; None for under two."""
-    from matplotlib.figure import Figure
-
-    turn = turning_point(training)
-    series = {
-        "train": [(e.epoch, e.train_loss) for e in training.losses if e.train_loss is not None],
-        "held out": [(e.epoch, e.heldout_loss) for e in training.losses if e.heldout_loss is not None],
-    }
-    if max(len(points) for points in series.values()) < 2:
-        return None
-    figure = Figure(figsize=(8, 3.75), dpi=80, layout="constrained")
-    axes = figure.add_subplot()
-    for name, points in series.items():
-        if points:
-            axes.plot(*zip(*points, strict=True), label=name, marker="o", markersize=3)
-    if turn is not None:
-        axes.axvline(turn, color="black", linestyle=":", label=f"held-out loss turns at epoch {turn}")
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("loss")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    out = io.BytesIO()
-    figure.savefig(out, format="png")
-    return out.getvalue()
 
 
 def _evenly(items: list[int], count: int) -> list[int]:

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from tasks.animate.gallery import build_gallery
+from tasks.animate.page import GalleryPage
 from tasks.animate.settings import AnimateSettings
-from tasks.animate.task import GalleryPage, animate_denoising, animate_drift, make_gallery
+from tasks.animate.task import animate_denoising, animate_drift
 from tasks.records import Animation
 
 SETTINGS = AnimateSettings(tile=64, sheet_tile=32)
@@ -48,4 +50,4 @@ def test_from_pictures_to_a_page(store, draw):
         settings_json="{}",
         credits=(),
     )
-    assert store.read(make_gallery.fn(page)).startswith(b"<!doctype html>")
+    assert build_gallery(page, store).startswith(b"<!doctype html>")

@@ -7,8 +7,10 @@ import re
 import numpy as np
 from PIL import Image
 
+from tasks.curves import loss_curve_png
 from tasks.finetune.preview_files import keep_previews
-from tasks.finetune.shown import loss_curve, losses_page, preview_page, preview_sheet
+from tasks.finetune.result import turning_point
+from tasks.finetune.shown import losses_page, preview_page, preview_sheet
 from tasks.records import EpochLoss, Training
 
 
@@ -46,15 +48,16 @@ def test_a_page_of_noise_still_is_under_150_kb_and_names_the_prompts(tmp_path):
     assert "1. a cat\n2. &lt;b&gt;bold" in page
 
 
-def dark(curve: bytes | None) -> np.ndarray:
+def dark(training: Training) -> np.ndarray:
     """How many black pixels each column of the middle of a curve has."""
+    curve = loss_curve_png(training.losses, turning_point(training))
     assert curve
     return (np.asarray(Image.open(io.BytesIO(curve)).convert("L"))[:, 100:600] < 60).sum(axis=0)
 
 
 def test_the_turn_of_the_held_out_loss_is_marked_in_the_curve():
-    turning = dark(loss_curve(training(0.5, 0.4, 0.3, 0.4, 0.5)))
-    falling = dark(loss_curve(training(0.5, 0.4, 0.3, 0.2, 0.1)))
+    turning = dark(training(0.5, 0.4, 0.3, 0.4, 0.5))
+    falling = dark(training(0.5, 0.4, 0.3, 0.2, 0.1))
     assert turning.max() > 50
     assert 240 < 100 + int(turning.argmax()) < 440  # in the middle of the picture, as epoch 2 is of the training
     assert falling.max() < 30
