@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types bench models clean help
+.PHONY: demo test lint types hooks bench models clean help
 
 help:  ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -24,6 +24,9 @@ lint: .venv/installed  ## ruff, lint and format
 
 types: .venv/installed  ## pyright
 	@$(BIN)/pyright --pythonpath $(BIN)/python
+
+hooks: .venv/installed  ## run lint and types before each commit
+	@$(BIN)/pre-commit install
 
 bench: .venv/installed  ## side-by-side measurements into benchmarks/results.json
 	@$(BIN)/python -m benchmarks
