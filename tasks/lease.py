@@ -6,7 +6,6 @@ takes a lease writes it first and looks for a notice then: one of the two sees t
 storage's own, because the clocks of two machines differ.
 """
 
-import atexit
 import json
 import os
 import platform
@@ -35,6 +34,7 @@ class _Held:
         self.lock = threading.Lock()
         self.leases: dict[str, UPath] = {}  # by the store's root
         self.notices: list[UPath] = []
+        self.beating = False
 
 
 _held = _Held()
@@ -59,9 +59,11 @@ def hold(root: UPath) -> None:
     with _held.lock:
         if str(root) in _held.leases:
             return
-        if not _held.leases:
+        if not _held.beating:
+            _held.beating = True
             threading.Thread(target=_beat, name="store leases", daemon=True).start()
-            atexit.register(_give_up)
+            # Before the threads' own end, without which s3fs can't connect any more; atexit would be too late.
+            threading._register_atexit(release)  # type: ignore[attr-defined]
         lease = root / FOLDER / f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.json"
         with suppress(Exception):
             _write(lease)
@@ -161,8 +163,10 @@ def _beat() -> None:
                         _write(path)
 
 
-def _give_up() -> None:
+def release() -> None:
+    """Say that this process uses no store any more, unless it does again."""
     with _held.lock:
         for path in _held.leases.values():
             with suppress(Exception):
                 path.unlink()
+        _held.leases.clear()
