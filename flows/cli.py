@@ -111,6 +111,17 @@ def rehearse(
 
 
 @app.command()
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would go, and delete nothing.")] = False,
+    min_age: Annotated[float, typer.Option(help="Hours; what was written later stays.", min=0)] = 24.0,
+) -> None:
+    """Delete from the store what no kept run refers to: delete a run's folder first, then this frees its objects."""
+    from flows.gc import gc as collect_garbage
+
+    print(collect_garbage(min_age, dry_run))
+
+
+@app.command()
 def up(port: Annotated[int, typer.Option(help="Port of the server and its UI on 127.0.0.1.", min=1)] = 4200) -> None:
     """Run a Prefect server, the deployments and both workers on this machine, until Ctrl-C."""
     from flows.up import up as bring_up

@@ -18,6 +18,7 @@ from tasks.dataset import task as dataset
 from tasks.dataset.records import DatasetSource
 from tasks.progress import progress
 from tasks.records import CaptionedImage, DatasetRef, Inventory, Jpeg, Original, Reject
+from tasks.references import keep_list
 from tasks.scrape import task as scrape
 from tasks.store import Store
 
@@ -40,6 +41,7 @@ async def collect(settings: Settings) -> Collected:
         duplicates=sum(len(image.aliases) for image in inventory.images),
         rejects=tuple(rejects),
         stages=(scraped, converted, captioned, published),
+        materials=keep_list([*(o.key for o in originals), *(jpeg.key for jpeg in jpegs)], Store()),
     )
     parts.keep(settings.profile, "collect", collected)
     name_run("collect", settings, ref)

@@ -31,7 +31,9 @@ def prepare_prefect() -> None:
 def run_here(settings: Settings, only: str | None, run_dir: str) -> Path:
     """Run the story or one part; returns the run's folder. Errors are raised as the stages raise them."""
     from flows.checks import check
+    from flows.run_folder import check_run_folder
 
+    check_run_folder(run_dir)
     check(settings, (only,) if only else PARTS)
     if only is None:
         from flows.wikistyle import wikistyle

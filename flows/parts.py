@@ -6,7 +6,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from tasks.store import write_atomically
+from tasks.files import write_atomically
+from tasks.references import needed_by, refer
+from tasks.store import Store
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -20,8 +22,10 @@ def _path(profile: str, part: str) -> Path:
 
 
 def keep(profile: str, part: str, record: BaseModel) -> None:
-    """Remember what a part handed on."""
-    write_atomically(_path(profile, part), record.model_dump_json().encode())
+    """Remember what a part handed on, and that its objects are needed."""
+    path, store = _path(profile, part), Store()
+    write_atomically(path, record.model_dump_json().encode())
+    refer(path, needed_by(record, store), store)
 
 
 def recall(profile: str, part: str, kind: type[T]) -> T:

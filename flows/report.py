@@ -22,7 +22,10 @@ class StageReport(Record):
 
 
 class Collected(Record):
-    """What `collect` hands on: the dataset, and how the wiki's `listed` files became rows, rejects and duplicates."""
+    """What `collect` hands on: the dataset, and how the wiki's `listed` files became rows, rejects and duplicates.
+
+    `materials` is the key of the list of keys of all originals and JPEGs: while it is kept, none is made again.
+    """
 
     dataset: DatasetRef
     wiki: str
@@ -31,6 +34,7 @@ class Collected(Record):
     duplicates: int
     rejects: tuple[Reject, ...]
     stages: tuple[StageReport, ...]
+    materials: str | None = None
 
 
 class Finetuned(Record):

@@ -4,15 +4,18 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
-import shutil
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from flows.report import Collected, Finetuned, Shown, StageReport
 from flows.settings import Settings, located
 from tasks.dataset.folder import materialise
-from tasks.store import Store, sha256_of, write_atomically
+from tasks.files import check_folder, file_name, replace_folder, write_atomically
+from tasks.references import needed_by, refer
+from tasks.store import Store, sha256_of
 
 PACKAGES = ("wikistyle", "torch", "diffusers", "transformers", "accelerate", "datasets", "prefect", "pillow", "numpy")
 
@@ -22,9 +25,38 @@ def runs_root() -> Path:
     return Path(os.environ.get("WIKISTYLE_RUNS", "runs"))
 
 
-def slug(text: str) -> str:
-    """A file name of a prompt: lower-case words joined by hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "prompt"
+def new_folder(profile: str) -> Path:
+    """`runs/<UTC date and time>-<profile>`, made and empty: of two runs that end in one second, each has its own."""
+    name, count = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{profile}", 1
+    while True:
+        folder = runs_root() / (name if count == 1 else f"{name}-{count}")
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+        count += 1
+
+
+def check_run_folder(run_dir: str) -> None:
+    """Raise FolderError, in one line, when a run may not write its folder there: it replaces nothing but a run's."""
+    check_folder(Path(run_dir) if run_dir else runs_root() / ".new", written)
+
+
+def written(folder: Path) -> set[str]:
+    """The files of a run's folder that are as `write_run` left them; none when it is not the folder of a run."""
+    summary = folder / "summary.json"
+    try:
+        facts = json.loads(summary.read_bytes())
+        files, ended = {f["path"]: f for f in facts["files"]}, summary.stat().st_mtime
+        ours = bool(facts["versions"]["wikistyle"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    return {path for path, f in files.items() if ours and _as_written(folder / path, f, ended)} | {summary.name}
+
+
+def _as_written(path: Path, file: dict[str, Any], ended: float) -> bool:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != file["bytes"]:
+        return False
+    return path.stat().st_mtime <= ended or sha256_of(path) == file["sha256"]
 
 
 def write_run(
@@ -35,35 +67,41 @@ def write_run(
     shown: Shown | None,
     store: Store,
 ) -> dict[str, Any]:
-    """Write the folder under a temporary name, then rename; returns the summary. `runs/latest` points to it after."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    if collected:
-        materialise(collected.dataset, partial / "dataset", store)
-    if finetuned:
-        from tasks.finetune.assemble import assemble
+    """Write the folder whole, in place of a run's older one; returns the summary. The link `latest` beside it follows.
 
-        last, base = finetuned.training.snapshots[-1], located(settings).finetune
-        assemble(base.base_model, base.revision, last, partial / "model", store)
-    if shown:
-        _write_pictures(partial, shown, store)
-    if shown and finetuned:
-        from flows.gallery import gallery_html
+    Raises FolderError when the folder holds what no run wrote.
+    """
+    summary: dict[str, Any] = {}
 
-        html = gallery_html(settings, collected, finetuned, shown, store)
-        write_atomically(partial / "gallery" / "index.html", html.encode())
-    summary = summarise(settings, collected, finetuned, shown) | {"files": _files(partial)}
-    write_atomically(partial / "summary.json", (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    _point_latest(folder)
+    def fill(partial: Path) -> None:
+        if collected:
+            materialise(collected.dataset, partial / "dataset", store)
+        if finetuned:
+            from tasks.finetune.assemble import assemble
+
+            last, base = finetuned.training.snapshots[-1], located(settings).finetune
+            assemble(base.base_model, base.revision, last, partial / "model", store)
+        if shown:
+            _write_pictures(partial, shown, store)
+        if shown and finetuned:
+            from flows.gallery import gallery_html
+
+            html = gallery_html(settings, collected, finetuned, shown, store)
+            write_atomically(partial / "gallery" / "index.html", html.encode())
+        summary.update(summarise(settings, collected, finetuned, shown), files=_files(partial))
+        write_atomically(partial / "summary.json", (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
+
+    real = check_folder(folder, written)
+    keys = set().union(*(needed_by(record, store) for record in (collected, finetuned, shown)))
+    replace_folder(real, fill, written)
+    refer(real / "summary.json", keys, store)
+    _point_latest(real)
     return summary
 
 
 def _write_pictures(folder: Path, shown: Shown, store: Store) -> None:
     for sample in shown.samples:
-        path = folder / "samples" / f"epoch-{sample.epoch:04d}" / f"{slug(sample.prompt)}-seed-{sample.seed}.png"
+        path = folder / "samples" / f"epoch-{sample.epoch:04d}" / f"{file_name(sample.prompt)}-seed-{sample.seed}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(store.read(sample.key))
     for film in shown.animations:
@@ -82,11 +120,22 @@ def _files(folder: Path) -> list[dict[str, Any]]:
 
 
 def _point_latest(folder: Path) -> None:
+    """A link `latest` beside the folder, unless something stands there that is no such link."""
     link = folder.parent / "latest"
+    if os.path.lexists(link) and not _points_to_a_run(link):
+        print(f"{link} is not a link to a run: it is left as it is", file=sys.stderr)
+        return
     temporary = folder.parent / f".latest.{os.getpid()}"
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(folder.name)
     temporary.replace(link)
+
+
+def _points_to_a_run(link: Path) -> bool:
+    """Whether it is a link to a folder beside it that is a run's, or was."""
+    if not link.is_symlink() or os.sep in os.readlink(link):
+        return False
+    return not link.exists() or bool(written(link))
 
 
 def summarise(

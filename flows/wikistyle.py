@@ -10,7 +10,7 @@ from flows.collect import collect
 from flows.finetune import finetune
 from flows.names import name_run
 from flows.report import Collected, Finetuned, Shown
-from flows.run_folder import runs_root, write_run
+from flows.run_folder import check_run_folder, new_folder, write_run
 from flows.settings import Settings
 from flows.showcase import showcase
 from tasks.store import Store
@@ -21,6 +21,7 @@ async def wikistyle(settings: Settings, run_dir: str = "") -> str:
     """Collect, fine-tune, showcase; returns the run's folder. Settings are checked before any stage starts."""
     name_run("story of", settings)
     check(settings)
+    check_run_folder(run_dir)
     # When a story is retried, Prefect hands back what an inline flow returned the first time, but as plain JSON.
     collected = Collected.model_validate(await collect(settings))
     name_run("story of", settings, collected.dataset)
@@ -48,10 +49,3 @@ def write(
     folder = Path(run_dir) if run_dir else new_folder(settings.profile)
     write_run(folder, settings, collected, finetuned, shown, Store())
     return str(folder)
-
-
-def new_folder(profile: str) -> Path:
-    """`runs/<UTC date and time>-<profile>`."""
-    from datetime import UTC, datetime
-
-    return runs_root() / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{profile}"

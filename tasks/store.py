@@ -7,29 +7,17 @@ Nothing is ever overwritten, so two runs cannot hurt each other.
 import hashlib
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from upath import UPath
 
+from tasks.files import replace_file, write_atomically
+from tasks.lease import hold
+from tasks.local_copies import local_copy
+
 
 class StoreError(RuntimeError):
     """The store cannot be written, or what it holds is missing or damaged; the message names the key and a remedy."""
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write to a temporary name beside `path`, fsync, rename: a reader sees the old file or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            os.rename(file.name, path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
 
 
 def sha256_of(path: Path) -> str:
@@ -46,12 +34,18 @@ class Store:
         self.is_local = self.root.protocol in ("", "file", "local")
 
     def _at(self, key: str) -> UPath:
+        hold(self.root)
         return self.root / "objects" / key[:2] / key
 
     def check_writable(self) -> None:
-        """Raise StoreError, in one line, when nothing can be written here."""
+        """Raise StoreError, in one line, unless something new can be written here now, read back and deleted."""
+        data = b"wikistyle can write here: " + os.urandom(16).hex().encode()
         try:
-            self.put(b"wikistyle can write here")
+            key = self.put(data)
+            try:
+                self.read(key)
+            finally:
+                self._at(key).unlink()
         except Exception as error:
             raise StoreError(
                 f"store {self.root} can't be written ({type(error).__name__}: {error}); "
@@ -65,11 +59,15 @@ class Store:
         """Keep the bytes; returns their key. Putting the same bytes again does nothing."""
         key = hashlib.sha256(data).hexdigest()
         if not self.has(key):
-            if self.is_local:
-                write_atomically(Path(str(self._at(key))), data)
-            else:  # object stores put whole objects atomically
-                self._at(key).write_bytes(data)
+            self.write(self._at(key), data)
         return key
+
+    def write(self, path: UPath, data: bytes) -> None:
+        """Put bytes at a path within the store's root: whole, or not at all."""
+        if self.is_local:
+            write_atomically(Path(str(path)), data)
+        else:  # object stores put whole objects atomically
+            path.write_bytes(data)
 
     def put_file(self, path: Path) -> str:
         """Keep a file without reading it into memory at once; returns its key."""
@@ -78,13 +76,7 @@ class Store:
             return key
         target = self._at(key)
         if self.is_local:
-            local = Path(str(target))
-            local.parent.mkdir(parents=True, exist_ok=True)
-            partial = local.with_name(f".{key}.{os.getpid()}")
-            shutil.copyfile(path, partial)
-            with partial.open("rb") as copied:
-                os.fsync(copied.fileno())
-            partial.rename(local)
+            replace_file(Path(str(target)), lambda partial: shutil.copyfile(path, partial))
         else:
             with path.open("rb") as source, target.open("wb") as sink:
                 shutil.copyfileobj(source, sink, 1 << 22)
@@ -95,22 +87,33 @@ class Store:
         try:
             data = self._at(key).read_bytes()
         except FileNotFoundError:
-            raise StoreError(f"{key} is not in the store {self.root}; run the stage that made it again") from None
+            raise self._missing(key) from None
         if hashlib.sha256(data).hexdigest() != key:
-            raise StoreError(f"{key} in the store {self.root} is damaged; delete {self._at(key)} and run again")
+            raise self._damaged(key)
         return data
 
     def path(self, key: str) -> Path:
-        """A local file with the bytes of a key, for tools that need one; verified. Do not write to it."""
+        """A local file with the bytes of a key, for tools that need one; verified. Do not write to it.
+
+        Of a store elsewhere it is a copy: open it soon, it goes when others need its room.
+        """
         at = self._at(key)
         if not self.is_local:
-            local = Path(tempfile.gettempdir()) / f"wikistyle-{os.getuid()}" / key
-            if not local.exists():
-                write_atomically(local, self.read(key))
-            return local
+            try:
+                return local_copy(key, lambda: at.open("rb"))
+            except FileNotFoundError:
+                raise self._missing(key) from None
+            except ValueError:
+                raise self._damaged(key) from None
         local = Path(str(at))
         if not local.exists():
-            raise StoreError(f"{key} is not in the store {self.root}; run the stage that made it again")
+            raise self._missing(key)
         if sha256_of(local) != key:
-            raise StoreError(f"{key} in the store {self.root} is damaged; delete {local} and run again")
+            raise self._damaged(key)
         return local
+
+    def _missing(self, key: str) -> StoreError:
+        return StoreError(f"{key} is not in the store {self.root}; run the stage that made it again")
+
+    def _damaged(self, key: str) -> StoreError:
+        return StoreError(f"{key} in the store {self.root} is damaged; delete {self._at(key)} and run again")

@@ -7,8 +7,8 @@ from PIL import Image
 from tasks.animate.denoising import denoising_frames, denoising_strip
 from tasks.animate.drift import contact_sheet, drift_frames
 from tasks.animate.encode import durations, film, still
-from tasks.animate.labels import file_name
 from tasks.animate.settings import AnimateSettings
+from tasks.files import file_name
 from tasks.records import Animation, Sample, StoredFile
 from tasks.store import Store
 

@@ -1,8 +1,5 @@
 """What is written on a frame, and the colours all frames share. The font is the one that comes with Pillow."""
 
-import hashlib
-import re
-
 from PIL import Image, ImageDraw, ImageFont
 
 PAPER, INK, SOFT, RULE, ACCENT = "#f4f1ea", "#211f1b", "#6f695f", "#ddd7ca", "#c8402a"
@@ -27,11 +24,3 @@ def write(frame: Image.Image, at: tuple[float, float], text: str, style: tuple[f
         text = text[:-1]
         shown = text.rstrip() + "…"
     draw.text(at, shown, fill=colour, font=face, anchor="ls")
-
-
-def file_name(prompt: str) -> str:
-    """A name for a prompt's files: its words, and six digits of its hash where the words alone do not tell it apart."""
-    words = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60]
-    if words.replace("-", " ") == prompt:
-        return words
-    return f"{words}-{hashlib.sha256(prompt.encode()).hexdigest()[:6]}".strip("-")

@@ -1,19 +1,16 @@
 """A dataset as files: a folder that `datasets.load_dataset` reads, in either of two forms, or its rows one by one."""
 
-import fnmatch
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from tasks.dataset.records import DatasetError
+from tasks.files import FolderError, replace_folder
 from tasks.records import DatasetRef
 from tasks.store import Store
-
-OURS = ("README.md", "data/train-*.parquet", "train/metadata.jsonl", "train/*.jpg")
 
 
 def load_rows(ref: DatasetRef, store: Store) -> Iterator[dict]:
@@ -27,7 +24,7 @@ def load_rows(ref: DatasetRef, store: Store) -> Iterator[dict]:
 
 
 def materialise(ref: DatasetRef, folder: Path, store: Store) -> None:
-    """The dataset as a folder of parquet files with its card. See `_replace` for what may be in its place."""
+    """The dataset as a folder, new or empty, of parquet files with its card."""
 
     def fill(partial: Path) -> None:
         for file in ref.files:
@@ -35,11 +32,14 @@ def materialise(ref: DatasetRef, folder: Path, store: Store) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(store.path(file.key), target)
 
-    _replace(folder, fill)
+    _write(folder, fill)
 
 
 def export_imagefolder(ref: DatasetRef, folder: Path, store: Store) -> None:
-    """The dataset as `train/*.jpg` and `train/metadata.jsonl` (file_name, text, …), which many trainers read."""
+    """The dataset as `train/*.jpg` and `train/metadata.jsonl` (file_name, text, …), which many trainers read.
+
+    The folder is to be new or empty.
+    """
 
     def fill(partial: Path) -> None:
         train = partial / "train"
@@ -50,27 +50,14 @@ def export_imagefolder(ref: DatasetRef, folder: Path, store: Store) -> None:
                 (train / name).write_bytes(row.pop("image"))
                 lines.write(json.dumps({"file_name": name, **row}, ensure_ascii=False) + "\n")
 
-    _replace(folder, fill)
+    _write(folder, fill)
 
 
-def _replace(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a folder beside `folder` and rename it: nobody sees half a dataset.
-
-    An older dataset in its place goes. Raises DatasetError when something else is there, or it can't be written.
-    """
-    there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()]
-    foreign = [path for path in there if not any(fnmatch.fnmatch(path, pattern) for pattern in OURS)]
-    if foreign or (folder.exists() and not folder.is_dir()):
-        what = f"holds {foreign[0]}, which is no part of a dataset" if foreign else "is a file"
-        raise DatasetError(f"{folder} {what}; choose an empty folder")
+def _write(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Nobody sees half a dataset. Raises DatasetError when something is there already, or it can't be written."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
-            partial = Path(beside) / "new"
-            partial.mkdir()
-            fill(partial)
-            if folder.exists():
-                folder.rename(Path(beside) / "old")
-            partial.rename(folder)
+        replace_folder(folder, fill)
+    except FolderError as error:
+        raise DatasetError(str(error)) from None
     except OSError as error:
         raise DatasetError(f"{folder} can't be written ({error}); choose a folder you can write to") from error

@@ -3,12 +3,11 @@
 # diffusers names its classes lazily.
 # pyright: reportPrivateImportUsage=false
 
-import os
-import shutil
 from pathlib import Path
 
 import torch
 
+from tasks.files import replace_folder
 from tasks.finetune.errors import ModelError, first_line
 from tasks.finetune.snapshots import decoder_parameters, load_weights
 from tasks.identity import model_identity
@@ -17,10 +16,10 @@ from tasks.store import Store
 
 
 def assemble(base_model: str, revision: str | None, snapshot: Snapshot, folder: Path, store: Store) -> None:
-    """Write base model + snapshot as fp16 safetensors to `folder` (replaced as a whole, never half written).
+    """Write base model + snapshot as fp16 safetensors to `folder`, new or empty: whole, or not at all.
 
     `StableDiffusionPipeline.from_pretrained(folder)` loads it. Raises ModelError when the base cannot
-    be loaded or the snapshot was trained from another.
+    be loaded or the snapshot was trained from another, FolderError when the folder holds something.
     """
     from diffusers import StableDiffusionPipeline
     from diffusers.utils import logging as diffusers_logging
@@ -41,11 +40,7 @@ def assemble(base_model: str, revision: str | None, snapshot: Snapshot, folder: 
     if snapshot.decoder:
         encoder = {k: v for k, v in pipeline.vae.state_dict().items() if k not in decoder_parameters(pipeline.vae)}
         _put(pipeline.vae, encoder | load_weights(snapshot.decoder, base, store), snapshot, base_model)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    pipeline.to(torch.float16).save_pretrained(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    replace_folder(folder, pipeline.to(torch.float16).save_pretrained)
 
 
 def _put(model: torch.nn.Module, weights: dict[str, torch.Tensor], snapshot: Snapshot, base_model: str) -> None:

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from tasks.files import replace_file
 from tasks.finetune.data import Row, check_pictures, pixels
 from tasks.settings import digest
 
@@ -52,10 +53,7 @@ def cache_latents(vae: Any, vae_id: str, rows: list[Row], resolution: int, folde
         means.append((posterior.mean * vae.config.scaling_factor).cpu())
         stds.append((posterior.std * vae.config.scaling_factor).cpu())
     cache = LatentCache(ids, torch.cat(means).contiguous(), torch.cat(stds).contiguous())
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file({"mean": cache.mean, "std": cache.std}, partial)
-    partial.rename(path)
+    replace_file(path, lambda partial: save_file({"mean": cache.mean, "std": cache.std}, partial))
     return cache
 
 

@@ -1,7 +1,6 @@
 """The one rolling resume state of a training: weights, optimizer moments, EMA and step, in one safetensors file."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from tasks.files import replace_file
 from tasks.finetune.errors import FinetuneError, first_line
 
 CHANNELS_LAST = "@channels_last"  # marks a tensor kept as [N, H, W, C]: turned, not copied, which saves gigabytes
@@ -29,13 +29,8 @@ def save_state(
                 tensors[f"{key}/{name}"] = value
     for name, shadow in zip(named, ema or (), strict=bool(ema)):
         tensors[f"ema/{name}"] = shadow
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     laid = dict(_laid_out(name, tensor.cpu()) for name, tensor in tensors.items())
-    save_file(laid, partial, metadata={"progress": json.dumps(progress)})
-    with partial.open("rb") as written:
-        os.fsync(written.fileno())
-    partial.rename(path)
+    replace_file(path, lambda partial: save_file(laid, partial, metadata={"progress": json.dumps(progress)}))
 
 
 def _laid_out(name: str, tensor: torch.Tensor) -> tuple[str, torch.Tensor]:

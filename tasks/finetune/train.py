@@ -11,6 +11,7 @@ from accelerate import Accelerator, InitProcessGroupKwargs
 from diffusers.models.attention_processor import AttnProcessor
 
 from tasks.allocator import keep_freed_memory
+from tasks.files import write_atomically
 from tasks.finetune.base import load_part
 from tasks.finetune.board import Report, log_snapshot, open_board, with_board
 from tasks.finetune.caches import cache_all
@@ -32,7 +33,7 @@ from tasks.finetune.state import saved_progress
 from tasks.finetune.steps import plan
 from tasks.identity import model_identity
 from tasks.records import Training
-from tasks.store import Store, write_atomically
+from tasks.store import Store
 
 # The first process may encode the data set, or write a snapshot, for this long while the others wait.
 PATIENCE = timedelta(hours=12)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import httpx
 
+from tasks.files import write_atomically
 from tasks.scrape.errors import Busy, Incomplete, Resting, Unfit
 from tasks.scrape.polite import PoliteClient
 from tasks.scrape.records import Fetched, FetchJob
-from tasks.store import Store, write_atomically
+from tasks.store import Store
 
 # Some hosts turn files into WebP for whoever names it here; */* alone does not.
 ACCEPT = "image/png,image/jpeg,image/gif,image/svg+xml,*/*;q=0.5"

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from tasks.animate.drift import AnimateError, drift_frames
 from tasks.animate.encode import film
 from tasks.animate.films import denoising_film, drift_film
-from tasks.animate.labels import PAPER, file_name, write
+from tasks.animate.labels import PAPER, write
 from tasks.animate.layout import fit
 from tasks.animate.settings import AnimateSettings
+from tasks.files import file_name
 from tasks.records import Animation
 from tasks.store import Store
 

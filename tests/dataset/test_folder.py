@@ -40,23 +40,22 @@ def test_load_dataset_reads_the_imagefolder(builder: Builder, tmp_path):
     assert set(loaded["license"]) == {"CC0", "CC BY-SA 4.0"}
 
 
-def test_an_older_dataset_is_replaced_whole(builder: Builder, tmp_path):
-    folder, fresh = tmp_path / "out", tmp_path / "fresh"
-    materialise(builder.build(builder.rows(*range(40))), folder, builder.store)
-    newer = builder.build(builder.rows(*range(20, 45)))
-    materialise(newer, folder, builder.store)
-    materialise(newer, fresh, builder.store)
-    assert content(folder) == content(fresh)
-    assert set(content(folder)) == {file.path for file in newer.files}
+def test_an_empty_folder_is_filled_and_nothing_is_left_beside_it(builder: Builder, tmp_path):
+    (tmp_path / "out").mkdir()
+    ref = builder.build(builder.rows(*range(40)))
+    materialise(ref, tmp_path / "out", builder.store)
+    assert set(content(tmp_path / "out")) == {file.path for file in ref.files}
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_somebody_elses_folder_is_left_alone(builder: Builder, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "thesis.tex").write_text("years of work")
-    with pytest.raises(DatasetError, match=r"holds thesis\.tex.*choose an empty folder"):
-        materialise(builder.build(builder.rows(1)), tmp_path / "out", builder.store)
-    assert content(tmp_path / "out") == {"thesis.tex": b"years of work"}
+@pytest.mark.parametrize("name", ["thesis.tex", "README.md", "data/train-00000-of-00001.parquet", "train/holiday.jpg"])
+def test_somebody_elses_folder_is_left_alone(builder: Builder, tmp_path, name):
+    (tmp_path / "out" / name).parent.mkdir(parents=True)
+    (tmp_path / "out" / name).write_text("years of work")
+    for write in (materialise, export_imagefolder):
+        with pytest.raises(DatasetError, match=rf"holds {name}.*name a new or empty folder"):
+            write(builder.build(builder.rows(1)), tmp_path / "out", builder.store)
+    assert content(tmp_path / "out") == {name: b"years of work"}
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")

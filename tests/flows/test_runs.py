@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flows.wikistyle import new_folder
+from flows.run_folder import new_folder
 
 
 def test_run_folders_lie_where_the_environment_says(monkeypatch, tmp_path):

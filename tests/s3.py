@@ -1,0 +1,35 @@
+"""A real S3 server on this machine (moto), with a bucket of its own for each test."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """The address of a server, which boto's own settings in the environment name while it runs."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
+    }  # fmt: skip
+    try:
+        with patch.dict(os.environ, settings):
+            yield settings["AWS_ENDPOINT_URL"]
+    finally:
+        server.stop()
+
+
+def bucket() -> str:
+    """`s3://…` of a new bucket."""
+    import s3fs
+
+    name = f"wikistyle-{uuid.uuid4().hex[:12]}"
+    s3fs.S3FileSystem().mkdir(name)
+    return f"s3://{name}"
