@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, TypeVar
 
 from tasks.caching import Outcome
@@ -22,7 +23,10 @@ class StageReport(Record):
 
 
 class Collected(Record):
-    """What `collect` hands on: the dataset, and how the wiki's `listed` files became rows, rejects and duplicates."""
+    """What `collect` hands on: the dataset, and how the wiki's `listed` files became rows, rejects and duplicates.
+
+    `at`: when it was collected (UTC). `not_fetched`: sha1s of the rejects whose bytes the wiki did not give.
+    """
 
     dataset: DatasetRef
     wiki: str
@@ -31,6 +35,8 @@ class Collected(Record):
     duplicates: int
     rejects: tuple[Reject, ...]
     stages: tuple[StageReport, ...]
+    at: datetime | None = None
+    not_fetched: tuple[str, ...] = ()
 
 
 class Finetuned(Record):

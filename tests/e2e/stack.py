@@ -17,7 +17,7 @@ import httpx
 import psutil
 import yaml
 
-from samples.wiki.content import SampleWiki
+from samples.wiki.content import SampleWiki, WikiFile
 from samples.wiki.server import serve
 from tests.caption.blip import save_tiny_blip
 from tests.e2e.ports import free_port
@@ -176,9 +176,16 @@ class Wiki:
         """One more picture of the second wave; returns its title."""
         titles = {file.title for file in self.content.files}
         later = next(f for f in SampleWiki(second_wave=True).files if f.row["wave"] == 2 and f.title not in titles)
-        self.content.files = sorted([*self.content.files, later], key=lambda file: file.name)
-        self.content.__dict__.pop("by_name", None)
+        self._hold([*self.content.files, later])
         return later.title
+
+    def delete(self, title: str) -> None:
+        """A picture that somebody had removed from the wiki."""
+        self._hold([file for file in self.content.files if file.title != title])
+
+    def _hold(self, files: list[WikiFile]) -> None:
+        self.content.files = sorted(files, key=lambda file: file.name)
+        self.content.__dict__.pop("by_name", None)
 
 
 @contextmanager
