@@ -108,6 +108,7 @@ async def _make_automation(client, definition: dict) -> None:
     automation = AutomationCore.model_validate(definition)
     existing = await client.read_automations_by_name(automation.name)
     if existing:
+        automation.enabled = existing[0].enabled  # or the user's switch would be turned back
         await client.update_automation(existing[0].id, automation)
     else:
         await client.create_automation(automation)
