@@ -19,6 +19,7 @@ from flows.settings import ROOT
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0  # a training that is told to stop saves its state first
 POLL_SECONDS = 0.5
+POOLS = (("wikistyle-cpu", 4), ("wikistyle-gpu", 1))  # and the most runs at once
 
 
 class UpError(RuntimeError):
@@ -95,11 +96,11 @@ def up(port: int) -> None:
         )
         _wait_healthy(f"{address}/api/health", services[0])
         _deploy()
-        for name, limit in (("cpu", "4"), ("gpu", "1")):
-            pool = f"wikistyle-{name}"
-            _give_up_runs(pool, "the machine or `wikistyle up` ended")
-            worker = ["deployments.worker", "--pool", pool, "--name", f"{name}-worker", "--limit", limit]
-            services.append(Service(f"{name}-worker", worker, logs, pool))
+        _take_up([pool for pool, _ in POOLS], "the machine or `wikistyle up` ended", crashed_before=True)
+        for pool, limit in POOLS:
+            name = f"{pool.removeprefix('wikistyle-')}-worker"
+            worker = ["deployments.worker", "--pool", pool, "--name", name, "--limit", str(limit)]
+            services.append(Service(name, worker, logs, pool))
             asyncio.run(_wait_working(services[-1]))
         print(f"UI: {address}  (logs: {logs}; Ctrl-C stops everything)", flush=True)
         _watch_over(services)
@@ -179,27 +180,13 @@ def _watch_over(services: list[Service]) -> None:
             if worker.ended():
                 print(f"{worker.name} ended with status {worker.process.returncode}; starting it again", flush=True)
                 worker.stop()
-                _give_up_runs(worker.pool, f"its worker ended with status {worker.process.returncode}")
+                _take_up([worker.pool], f"its worker ended with status {worker.process.returncode}")
                 worker.restart()
 
 
-def _give_up_runs(pool: str, reason: str) -> None:
-    """Crash the runs of a pool that has no worker now, so that they are taken up again instead of running for ever."""
-    asyncio.run(_crash_runs(pool, reason))
+def _take_up(pools: list[str], reason: str, crashed_before: bool = False) -> None:
+    """Have the runs of pools that have no worker now go on, instead of running for ever."""
+    from flows.rescue import take_up_lost
 
-
-async def _crash_runs(pool: str, reason: str) -> None:
-    from prefect import get_client
-    from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
-    from prefect.states import Cancelled, Crashed
-
-    unfinished = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
-    async with get_client() as client:
-        runs = await client.read_flow_runs(
-            flow_run_filter=FlowRunFilter.model_validate(unfinished),
-            work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [pool]}}),
-        )
-        for run in runs:
-            cancelling = run.state is not None and run.state.is_cancelling()
-            state = Cancelled(message=reason) if cancelling else Crashed(message=f"{reason}; what was done is kept")
-            await client.set_flow_run_state(run.id, state, force=True)
+    for line in asyncio.run(take_up_lost(pools, reason, crashed_before)):
+        print(line, flush=True)

@@ -104,6 +104,18 @@ class Stack:
         found = self.post("/logs/filter", logs={"flow_run_id": {"any_": [run]}}, sort="TIMESTAMP_ASC")
         return "\n".join(line["message"] for line in found)
 
+    def kill(self) -> None:
+        """A power cut: all its processes end at once and say nothing."""
+        for process in self.tree():
+            process.suspend()  # none may notice that another is gone
+        for process in reversed(self.tree()):
+            process.kill()
+        self.process.wait()
+
+    def up_again(self) -> None:
+        """`wikistyle up` as before, on the same port."""
+        self.process, _ = brought_up(self.clone, self.environment, int(self.url.rpartition(":")[2]))
+
     def tree(self) -> list[psutil.Process]:
         """Every process of the stack."""
         parent = psutil.Process(self.process.pid)
@@ -195,6 +207,21 @@ def small_wiki_served() -> Iterator[Wiki]:
         yield Wiki(running.api_url, content)
 
 
+def brought_up(clone: Path, environment: dict[str, str], port: int) -> tuple[subprocess.Popen, list[str]]:
+    """A new `wikistyle up`, once it says where it is; and the lines it has said."""
+    process = subprocess.Popen(
+        [*CLI, "up", "--port", str(port)], cwd=clone, env=environment, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith("UI: "):
+            return process, said
+    raise AssertionError("".join(said))
+
+
 @contextmanager
 def running_stack(folder: Path, api_url: str, **variables: str) -> Iterator[Stack]:
     """Clone, render, `wikistyle up` on a free port; at the end Ctrl-C, after which none of its processes is left.
@@ -208,27 +235,16 @@ def running_stack(folder: Path, api_url: str, **variables: str) -> Iterator[Stac
     (clone / "deployments" / "profiles" / "tiny.yaml").write_text(yaml.safe_dump(profile))
     environment = environment_of(clone, home) | variables
     subprocess.run([sys.executable, "-m", "deployments.render"], cwd=clone, env=environment, check=True)
-    process = subprocess.Popen(
-        [*CLI, "up", "--port", str(free_port())], cwd=clone, env=environment, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if line.startswith("UI: "):
-            break
-    else:
-        raise AssertionError("".join(said))
+    process, said = brought_up(clone, environment, free_port())
     stack = Stack(clone, home, said[-1].split()[1], process, environment)
     tree = stack.tree()
     try:
         yield stack
     finally:
         tree = [*tree, *stack.tree()]
-        process.send_signal(signal.SIGINT)
+        stack.process.send_signal(signal.SIGINT)
         try:
-            status = process.wait(60)
+            status = stack.process.wait(60)
         finally:
             left = psutil.wait_procs(tree, timeout=5)[1]
             for orphan in left:
