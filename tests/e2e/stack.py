@@ -26,6 +26,7 @@ from tests.scrape.faults import small_wiki
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = [sys.executable, "-c", "from flows.cli import main; main()"]
+PASSWORD = "PREFECT_API_AUTH_STRING"
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
@@ -33,18 +34,28 @@ FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 class Stack:
     """A running `wikistyle up`: its clone, its home, and its server's API."""
 
-    def __init__(self, clone: Path, home: Path, url: str, process: subprocess.Popen, environment: dict[str, str]):
-        self.clone, self.home, self.url, self.process, self.environment = clone, home, url, process, environment
-        user, _, password = environment.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    def __init__(self, clone: Path, home: Path, url: str, process: subprocess.Popen, variables: dict[str, str]):
+        self.clone, self.home, self.url, self.process = clone, home, url, process
+        self.variables = variables  # of `wikistyle up`
+        self.said: list[list[str]] = []  # by each of its starts
+        kept = home / "password"
+        self.password = variables.get(PASSWORD) or (kept.read_text().strip() if kept.exists() else "")
+        # Of commands that use its server, as README.md has the user set it.
+        self.environment = variables | ({PASSWORD: self.password} if self.password else {})
+        user, _, password = self.password.partition(":")
         self.http = httpx.Client(base_url=f"{url}/api", timeout=90, auth=(user, password))
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer; asked again while SQLite is busy, as Prefect's own client does."""
+        """The answer; asked again while SQLite is busy, or with a new token, as Prefect's own client does."""
         for _ in range(20):
             answer = self.http.request(method, path, json=body)
-            if answer.status_code != 503:
+            if answer.status_code == 403:
+                token = self.http.get("/csrf-token", params={"client": "test"}).raise_for_status().json()["token"]
+                self.http.headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "test"})
+            elif answer.status_code != 503:
                 break
-            time.sleep(0.5)
+            else:
+                time.sleep(0.5)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -114,7 +125,8 @@ class Stack:
 
     def up_again(self) -> None:
         """`wikistyle up` as before, on the same port."""
-        self.process, _ = brought_up(self.clone, self.environment, int(self.url.rpartition(":")[2]))
+        self.process, said = brought_up(self.clone, self.variables, int(self.url.rpartition(":")[2]))
+        self.said.append(said)
 
     def tree(self) -> list[psutil.Process]:
         """Every process of the stack."""
@@ -237,6 +249,7 @@ def running_stack(folder: Path, api_url: str, **variables: str) -> Iterator[Stac
     subprocess.run([sys.executable, "-m", "deployments.render"], cwd=clone, env=environment, check=True)
     process, said = brought_up(clone, environment, free_port())
     stack = Stack(clone, home, said[-1].split()[1], process, environment)
+    stack.said.append(said)
     tree = stack.tree()
     try:
         yield stack
