@@ -12,7 +12,7 @@ import yaml
 from flows.settings import ROOT, load_profile, profile_names
 
 CPU_POOL, GPU_POOL = "wikistyle-cpu", "wikistyle-gpu"
-NEWS = "wiki.images.new"
+NEWS = "wiki.images.changed"
 HEADER = """\
 # Written by `python -m deployments.render` from deployments/profiles/*.yaml; edit those, then run it again.
 # Deploy: prefect --no-prompt deploy --all
@@ -55,10 +55,11 @@ def deployments_of(profile: str) -> list[dict[str, Any]]:
     """The six deployments of a profile."""
     settings = parameters_of(profile)
     story = _deployment("wikistyle", profile, CPU_POOL, "The whole story: wiki to gallery.", settings)
-    # A story that is due while one runs has nothing to add to it: what is new then is found by the next.
+    # One that is due while another runs is refused; what that one leaves uncollected is told by the next watch.
     story["concurrency_limit"] = {"limit": 1, "collision_strategy": "CANCEL_NEW"}
-    news = _trigger(f"wikistyle: new pictures on the wiki of {profile}", NEWS, f"wiki.{profile}")
-    story["triggers"] = [news | {"description": "Starts the story when watch finds new pictures."}]
+    news = _trigger(f"wikistyle: the wiki of {profile} has changed", NEWS, f"wiki.{profile}")
+    story["build"] = _kept("wikistyle", profile, news["name"])
+    story["triggers"] = [news | {"description": "Starts the story when watch finds pictures new, gone or taken down."}]
     collect = _deployment("collect", profile, CPU_POOL, "Wiki to dataset.", settings)
     finetune = _deployment(
         "finetune", profile, GPU_POOL, "Dataset to snapshots; by itself, of the dataset last collected.", settings
@@ -68,7 +69,8 @@ def deployments_of(profile: str) -> list[dict[str, Any]]:
         "showcase", profile, GPU_POOL, "Snapshots to pictures and films; by itself, of the last training.", settings
     )
     watch = _deployment("watch", profile, CPU_POOL, "Has the wiki changed? Then the story is started.", settings)
-    watch["schedules"] = [{"interval": 3600, "slug": "hourly", "active": False}]
+    watch["build"] = _kept("watch", profile)
+    watch["schedules"] = [{"interval": 3600, "slug": "hourly", "active": "{{ kept.schedule }}"}]
     watch["concurrency_limit"] = {"limit": 1, "collision_strategy": "CANCEL_NEW"}
     publish = _deployment("publish", profile, CPU_POOL, "The last dataset to the hub.", settings)
     return [story, collect, finetune, showcase, publish, watch]
@@ -85,15 +87,21 @@ def rescue() -> dict[str, Any]:
         "tags": ["wikistyle"],
         "entrypoint": "flows/rescue.py:rescue",
         "work_pool": {"name": CPU_POOL, "job_variables": {"env": dict(ENVIRONMENT)}},
+        "build": _kept("rescue", "crashed", trigger["name"]),
         "triggers": [trigger],
     }
+
+
+def _kept(flow: str, name: str, trigger: str = "") -> list[dict[str, Any]]:
+    """The step that finds out what the user switched; see deployments.switches."""
+    return [{"deployments.switches.kept": {"id": "kept", "deployment": f"{flow}/{name}", "trigger": trigger}}]
 
 
 def _trigger(name: str, event: str, resource: str) -> dict[str, Any]:
     return {
         "type": "event",
         "name": name,
-        "enabled": True,
+        "enabled": "{{ kept.trigger }}",
         "expect": [event],
         "match": {"prefect.resource.id": resource},
         "posture": "Reactive",

@@ -14,28 +14,49 @@ from typing import Any
 
 import yaml
 
-from deployments.render import CPU_POOL, GPU_POOL
+from deployments.render import CPU_POOL, ENVIRONMENT, GPU_POOL
 
 HERE = Path(__file__).resolve().parent
 WEBHOOK = "wikistyle-failures"
 POOL_KINDS = ("process", "docker", "kubernetes")
+# What a run may be given: what prefect.yaml gives, more to read in its log, or an order to believe no cache.
+RUN_ENVIRONMENT = (*ENVIRONMENT, "PREFECT_LOGGING_LEVEL", "PREFECT_TASKS_REFRESH_CACHE")
 
 
 def job_template(kind: str, pool: str, python: str | None = None) -> dict[str, Any]:
     """The base job template of a pool. `python`: the interpreter of processes, where all their workers have the same.
 
     With it a run is one process from the start. Else a first one finds out which interpreter the flow's folder wants,
-    and each run starts a second later.
+    and each run starts a second later. Either way what a process runs is fixed: see `fixed_template`.
     """
     if kind == "process":
         from prefect.workers.process import ProcessWorker
 
-        template = ProcessWorker.get_default_base_job_template()
-        if python:
-            template["variables"]["properties"]["command"]["default"] = f"{shlex.quote(python)} -m prefect.engine"
-        return template
+        return fixed_template(ProcessWorker.get_default_base_job_template(), python)
     part = "gpu" if pool == GPU_POOL else "cpu"
     return json.loads((HERE / "job_templates" / f"{kind}-{part}.json").read_text())
+
+
+def fixed_template(template: dict[str, Any], python: str | None) -> dict[str, Any]:
+    """A template for processes where whoever starts a run has no say in which program it is.
+
+    Command and folder are constants. Of the environment, which could name code to be loaded (PYTHONPATH, LD_PRELOAD),
+    only RUN_ENVIRONMENT can be set. The server refuses runs and deployments with other job variables.
+    """
+    properties = template["variables"]["properties"]
+    for name, constant in (("command", engine_command(python) if python else None), ("working_dir", None)):
+        template["job_configuration"][name] = constant
+        del properties[name]
+    properties["env"] |= {
+        "properties": {name: {"type": "string"} for name in RUN_ENVIRONMENT}, "additionalProperties": False,
+    }  # fmt: skip
+    template["variables"]["additionalProperties"] = False
+    return template
+
+
+def engine_command(python: str) -> str:
+    """What runs a flow run: Prefect's engine, by this interpreter."""
+    return f"{shlex.quote(python)} -m prefect.engine"
 
 
 async def make_pools(kind: str = "process", python: str | None = None) -> None:
@@ -108,6 +129,7 @@ async def _make_automation(client, definition: dict) -> None:
     automation = AutomationCore.model_validate(definition)
     existing = await client.read_automations_by_name(automation.name)
     if existing:
+        automation.enabled = existing[0].enabled  # or the user's switch would be turned back
         await client.update_automation(existing[0].id, automation)
     else:
         await client.create_automation(automation)

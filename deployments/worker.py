@@ -8,12 +8,19 @@ import abc
 import argparse
 import asyncio
 import os
+import re
+import sys
 from contextlib import suppress
+from typing import Any
 
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventResourceFilter
 from prefect.utilities.processutils import setup_signal_handlers_worker
-from prefect.workers.process import ProcessWorker
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
+from deployments.server import RUN_ENVIRONMENT, engine_command
+from flows.settings import ROOT
 from tasks.news import news_of
 
 ASK_SECONDS = 10.0  # without news: for runs whose time comes, and events that get lost; Prefect looks 10 s ahead
@@ -21,11 +28,44 @@ COMMIT_SECONDS = 0.2  # the server tells of a run just before others can read it
 FULL_SECONDS = 0.2  # how often to look whether a run has ended
 
 
+class NotOurs(RuntimeError):
+    """A run of code that is not this checkout's."""
+
+
+class OwnCode(ProcessJobConfiguration):
+    """A run's process as this worker starts it, whatever the server's pool and deployments were made to say."""
+
+    def prepare_for_flow_run(
+        self, flow_run: FlowRun, deployment: DeploymentResponse | None = None, *arguments: Any, **named: Any
+    ) -> None:
+        if not runs_own_code(deployment):
+            raise NotOurs(f"run {flow_run.name} is of code outside {ROOT}/flows; this worker runs no other")
+        self.command, self.working_dir = engine_command(sys.executable), None
+        self.env = {name: value for name, value in self.env.items() if name in RUN_ENVIRONMENT}
+        super().prepare_for_flow_run(flow_run, deployment, *arguments, **named)
+
+
+def runs_own_code(deployment: DeploymentResponse | None) -> bool:
+    """Whether it goes to this checkout, nothing else before it, and runs one of its flows."""
+    if deployment is None:
+        return False
+    here = {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
+    return deployment.pull_steps == [here] and bool(re.fullmatch(r"flows/\w+\.py:\w+", deployment.entrypoint or ""))
+
+
 class ListeningWorker(ProcessWorker, abc.ABC):
     """ABC keeps Prefect from registering it in place of its own process worker."""
 
-    def __init__(self, *, news: asyncio.Event, limit: int, **arguments):
+    def __init__(
+        self,
+        *,
+        news: asyncio.Event,
+        limit: int,
+        runs: type[ProcessJobConfiguration] = OwnCode,
+        **arguments: Any,
+    ):
         super().__init__(limit=limit, **arguments)
+        self.job_configuration = runs
         self.news = news
 
     async def get_and_submit_flow_runs(self):
@@ -52,10 +92,10 @@ def scheduled_in(pool: str) -> EventFilter:
     )  # type: ignore[call-arg]
 
 
-async def work(pool: str, name: str, limit: int) -> None:
+async def work(pool: str, name: str, limit: int, runs: type[ProcessJobConfiguration] = OwnCode) -> None:
     """Take runs of the pool, at most `limit` at once, until interrupted."""
     async with news_of(scheduled_in(pool), lambda line: print(line, flush=True)) as news:
-        worker = ListeningWorker(work_pool_name=pool, name=name, limit=limit, news=news)
+        worker = ListeningWorker(work_pool_name=pool, name=name, limit=limit, news=news, runs=runs)
         await worker.start()
 
 

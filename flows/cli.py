@@ -122,11 +122,14 @@ def gc(
 
 
 @app.command()
-def up(port: Annotated[int, typer.Option(help="Port of the server and its UI on 127.0.0.1.", min=1)] = 4200) -> None:
+def up(
+    port: Annotated[int, typer.Option(help="Port of the server and its UI on 127.0.0.1.", min=1)] = 4200,
+    no_password: Annotated[bool, typer.Option("--no-password", help="Let every user of this machine in.")] = False,
+) -> None:
     """Run a Prefect server, the deployments and both workers on this machine, until Ctrl-C."""
     from flows.up import up as bring_up
 
-    bring_up(port)
+    bring_up(port, password=not no_password)
 
 
 def report(folder: Path, summary: dict[str, Any]) -> str:

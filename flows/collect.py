@@ -1,5 +1,7 @@
 """Collect: a wiki becomes a dataset of captioned pictures."""
 
+from datetime import UTC, datetime
+
 from prefect import flow
 
 from flows import artifacts, parts
@@ -27,7 +29,7 @@ from tasks.store import Store
 async def collect(settings: Settings) -> Collected:
     """Scrape, convert, caption and build the dataset; only what is new costs anything."""
     name_run("collect", settings)
-    settings = located(settings)
+    settings, began = located(settings), datetime.now(UTC)
     inventory, originals, rejects, scraped = await scrape_wiki(settings)
     jpegs, not_converted, converted = convert_originals(originals, settings)
     rows, not_captioned, captioned = caption_jpegs(jpegs, settings)
@@ -42,6 +44,10 @@ async def collect(settings: Settings) -> Collected:
         rejects=tuple(rejects),
         stages=(scraped, converted, captioned, published),
         materials=keep_list([*(o.key for o in originals), *(jpeg.key for jpeg in jpegs)], Store()),
+        at=began,
+        not_fetched=tuple(
+            sorted({i.sha1 for i in inventory.images} & {r.sha1 for r in rejects if r.stage == "scrape"})
+        ),
     )
     parts.keep(settings.profile, "collect", collected)
     name_run("collect", settings, ref)

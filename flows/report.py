@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, TypeVar
 
 from tasks.caching import Outcome
@@ -25,6 +26,7 @@ class Collected(Record):
     """What `collect` hands on: the dataset, and how the wiki's `listed` files became rows, rejects and duplicates.
 
     `materials` is the key of the list of keys of all originals and JPEGs: while it is kept, none is made again.
+    `at`: when it was collected (UTC). `not_fetched`: sha1s of the rejects whose bytes the wiki did not give.
     """
 
     dataset: DatasetRef
@@ -35,6 +37,8 @@ class Collected(Record):
     rejects: tuple[Reject, ...]
     stages: tuple[StageReport, ...]
     materials: str | None = None
+    at: datetime | None = None
+    not_fetched: tuple[str, ...] = ()
 
 
 class Finetuned(Record):

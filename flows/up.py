@@ -13,12 +13,14 @@ from typing import IO
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from flows import access
 from flows.local import prepare_prefect
 from flows.settings import ROOT
 
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0  # a training that is told to stop saves its state first
 POLL_SECONDS = 0.5
+POOLS = (("wikistyle-cpu", 4), ("wikistyle-gpu", 1))  # and the most runs at once
 
 
 class UpError(RuntimeError):
@@ -26,16 +28,21 @@ class UpError(RuntimeError):
 
 
 class Service:
-    """One process of the stack in a process group of its own, with its log; `pool` is what a worker works for."""
+    """One process of the stack in a process group of its own, with its log; `pool` is what a worker works for.
 
-    def __init__(self, name: str, arguments: list[str], logs: Path, pool: str = ""):
-        self.name, self.arguments, self.pool = name, arguments, pool
+    `environment` is added to this process's. What is secret goes in there, never into the arguments.
+    """
+
+    def __init__(
+        self, name: str, arguments: list[str], logs: Path, pool: str = "", environment: dict[str, str] | None = None
+    ):
+        self.name, self.arguments, self.pool, self.environment = name, arguments, pool, environment or {}
         self.log = logs / f"{name}.log"
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen:
         with self.log.open("ab") as log:
-            return _popen(self.arguments, log)
+            return _popen(self.arguments, log, self.environment)
 
     def ended(self) -> bool:
         return self.process.poll() is not None
@@ -55,11 +62,12 @@ class Service:
         self.process.wait()
 
 
-def _popen(arguments: list[str], log: IO[bytes]) -> subprocess.Popen:
+def _popen(arguments: list[str], log: IO[bytes], environment: dict[str, str]) -> subprocess.Popen:
     command = [sys.executable, "-m", *arguments]
     return subprocess.Popen(
         command,
         cwd=ROOT,
+        env=os.environ | environment,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log and subprocess.STDOUT,
@@ -67,13 +75,45 @@ def _popen(arguments: list[str], log: IO[bytes]) -> subprocess.Popen:
     )
 
 
-def up(port: int) -> None:
+def up(port: int, password: bool = True) -> None:
     """Start everything, say where it is, and watch over it; Ctrl-C or SIGTERM stops it all.
 
-    Raises UpError when the port is taken or a part does not start.
+    Raises UpError when the port is taken or a part does not start, AccessError when the password can't be used.
     """
     home = Path(os.environ.setdefault("WIKISTYLE_HOME", str(Path(".wikistyle").resolve())))
     address = f"http://127.0.0.1:{port}"
+    _check_free(port)
+    secret, told = access.password(home, password)
+    _prepare(address)
+    access.prepare_clients(secret)
+    logs = home / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job, and all it starts, would ignore SIGINT
+        signal.signal(number, _interrupt)
+    services: list[Service] = []
+    try:
+        server = ["deployments.serve", "--port", str(port)]
+        services.append(Service("server", server, logs, environment=access.server_settings(port, secret)))
+        _wait_healthy(f"{address}/api/health", services[0])
+        _deploy()
+        _take_up([pool for pool, _ in POOLS], "the machine or `wikistyle up` ended", crashed_before=True)
+        for pool, limit in POOLS:
+            name = f"{pool.removeprefix('wikistyle-')}-worker"
+            worker = ["deployments.worker", "--pool", pool, "--name", name, "--limit", str(limit)]
+            services.append(Service(name, worker, logs, pool))
+            asyncio.run(_wait_working(services[-1]))
+        print(told)
+        print(f"UI: {address}  (logs: {logs}; Ctrl-C stops everything)", flush=True)
+        _watch_over(services)
+    except KeyboardInterrupt:
+        print("stopping", flush=True)
+    finally:
+        for service in reversed(services):
+            service.stop()
+
+
+def _prepare(address: str) -> None:
+    """The environment of this process and all it starts; to be called before Prefect is imported."""
     os.environ["PREFECT_API_URL"] = f"{address}/api"
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "1")  # the pause after asking; see deployments/worker.py
     # A worker's heartbeat that meets another write makes a server on SQLite stand still for a minute (Prefect 3.8), and
@@ -83,31 +123,6 @@ def up(port: int) -> None:
     prepare_prefect()
     os.environ["PWD"] = str(ROOT)  # where prefect.yaml says that workers find the code
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    logs = home / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    _check_free(port)
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job, and all it starts, would ignore SIGINT
-        signal.signal(number, _interrupt)
-    services: list[Service] = []
-    try:
-        services.append(
-            Service("server", ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)], logs)
-        )
-        _wait_healthy(f"{address}/api/health", services[0])
-        _deploy()
-        for name, limit in (("cpu", "4"), ("gpu", "1")):
-            pool = f"wikistyle-{name}"
-            _give_up_runs(pool, "the machine or `wikistyle up` ended")
-            worker = ["deployments.worker", "--pool", pool, "--name", f"{name}-worker", "--limit", limit]
-            services.append(Service(f"{name}-worker", worker, logs, pool))
-            asyncio.run(_wait_working(services[-1]))
-        print(f"UI: {address}  (logs: {logs}; Ctrl-C stops everything)", flush=True)
-        _watch_over(services)
-    except KeyboardInterrupt:
-        print("stopping", flush=True)
-    finally:
-        for service in reversed(services):
-            service.stop()
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -155,17 +170,20 @@ async def _wait_working(worker: Service) -> None:
 
 def _deploy() -> None:
     from deployments.server import make_automations, make_notifications, make_pools
+    from deployments.switches import pause, paused
 
     asyncio.run(make_pools(python=sys.executable))
     if os.environ.get("PREFECT_SERVER_DATABASE_CONNECTION_URL", "").startswith("postgresql"):
         asyncio.run(make_automations())
     asyncio.run(make_notifications())
+    before = asyncio.run(paused())
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
         cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     if done.returncode != 0:
         raise UpError(f"prefect deploy --all ended with status {done.returncode}: {done.stdout[-400:]}")
+    asyncio.run(pause(before))
 
 
 def _watch_over(services: list[Service]) -> None:
@@ -179,27 +197,13 @@ def _watch_over(services: list[Service]) -> None:
             if worker.ended():
                 print(f"{worker.name} ended with status {worker.process.returncode}; starting it again", flush=True)
                 worker.stop()
-                _give_up_runs(worker.pool, f"its worker ended with status {worker.process.returncode}")
+                _take_up([worker.pool], f"its worker ended with status {worker.process.returncode}")
                 worker.restart()
 
 
-def _give_up_runs(pool: str, reason: str) -> None:
-    """Crash the runs of a pool that has no worker now, so that they are taken up again instead of running for ever."""
-    asyncio.run(_crash_runs(pool, reason))
+def _take_up(pools: list[str], reason: str, crashed_before: bool = False) -> None:
+    """Have the runs of pools that have no worker now go on, instead of running for ever."""
+    from flows.rescue import take_up_lost
 
-
-async def _crash_runs(pool: str, reason: str) -> None:
-    from prefect import get_client
-    from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
-    from prefect.states import Cancelled, Crashed
-
-    unfinished = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
-    async with get_client() as client:
-        runs = await client.read_flow_runs(
-            flow_run_filter=FlowRunFilter.model_validate(unfinished),
-            work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [pool]}}),
-        )
-        for run in runs:
-            cancelling = run.state is not None and run.state.is_cancelling()
-            state = Cancelled(message=reason) if cancelling else Crashed(message=f"{reason}; what was done is kept")
-            await client.set_flow_run_state(run.id, state, force=True)
+    for line in asyncio.run(take_up_lost(pools, reason, crashed_before)):
+        print(line, flush=True)

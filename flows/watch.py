@@ -1,9 +1,17 @@
-"""Watch: has the wiki pictures that the last dataset hasn't? Then it says so, once, and a trigger starts the story."""
+"""Watch: does the wiki differ from the last dataset? Then it says so, and a trigger starts the story.
 
+What differs is told by every watch until a story has collected it; nothing is remembered of what was told. While a
+story of the profile waits or runs, nothing is told: it may be collecting just that, and a second would be refused.
+"""
+
+import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from prefect import flow, get_client, get_run_logger
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, FlowFilter, FlowRunFilter
 from prefect.events import Event, Resource
 from pydantic import Field
 
@@ -11,15 +19,16 @@ from flows import parts
 from flows.report import Collected
 from flows.sample_wiki import reachable
 from flows.settings import Settings
-from tasks.dataset.contents import sha1s
-from tasks.records import Inventory, Record, WikiImage
+from tasks.dataset.contents import titles
+from tasks.records import Inventory, Record
 from tasks.scrape import task as scrape
 from tasks.store import Store
 
-NEWS = "wiki.images.new"
-# A story that was started for some pictures may fail, or be cancelled by one already running: then they are announced
-# again, but not with every watch.
-ANNOUNCE_AGAIN = timedelta(hours=24)
+NEWS = "wiki.images.changed"
+# Files that could not be had are not collected, but a wiki that keeps failing on them must not start a story an hour.
+TRY_AGAIN = timedelta(hours=24)
+STORY_SECONDS = 30.0  # in which the trigger has made the story's run
+SOON = timedelta(minutes=1)
 EXAMPLES = 5
 
 AtLeast = Annotated[
@@ -28,79 +37,124 @@ AtLeast = Annotated[
         ge=1,
         le=100_000,
         title="At least",
-        description="New pictures it takes to start the story: a training costs hours, so a busy wiki may want 50.",
+        description="Changes it takes to start the story: a training costs hours, so a busy wiki may want 50. Each "
+        "picture that is new on the wiki, or in the dataset and no longer there under its title, is one. A picture of "
+        "the dataset that the settings leave out now (the take-down list) starts it at once.",
     ),
 ]
 
 
-class Announced(Record):
-    """Pictures that were announced: when (UTC), by sha1."""
+class Changes(Record):
+    """What tells the wiki from the last dataset, as titles.
 
-    at: dict[str, datetime]
+    `new`: the wiki has it, and it was not collected. `gone`: a row the wiki no longer has, or not under that title.
+    `withdrawn`: a row the wiki has and the settings leave out now.
+    """
+
+    new: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+
+    def enough(self, at_least: int) -> bool:
+        return bool(self.withdrawn) or len(self.new) + len(self.gone) >= at_least
 
 
 class News(Record):
-    """What a watch found: pictures `listed`, how many are not in the last dataset, and whether that was announced."""
+    """What a watch found: pictures `listed`, how many changed in each way, and whether that was announced."""
 
     listed: int
     new: int
+    gone: int
+    withdrawn: int
     announced: bool
     examples: tuple[str, ...]
 
 
 @flow(name="watch", flow_run_name="watch {settings.profile}", persist_result=True)
 async def watch(settings: Settings, min_new_images: AtLeast = 1) -> News:
-    """Take the wiki's inventory, compare it with the last dataset, and announce what is new.
+    """Take the wiki's inventory, compare it with the last dataset, and announce what differs.
 
     Args:
         settings: All settings of the run; this flow reads those of scrape.
-        min_new_images: New pictures it takes to start the story.
+        min_new_images: Changes it takes to start the story.
     """
     with reachable(settings) as reached:
         inventory = await scrape.inventory(reached.scrape)
-    new, fresh = news(inventory, known_sha1s(settings.profile), _announced(settings.profile), datetime.now(UTC))
-    announced = bool(fresh) and len(new) >= min_new_images
-    examples = tuple(image.title for image in new[:EXAMPLES])
-    if announced:
-        await _announce(settings.profile, inventory.site_name, len(new), examples)
-        now = datetime.now(UTC)
-        parts.keep(settings.profile, "announced", Announced(at={image.sha1: now for image in new}))
-    said = "announced" if announced else "announced before" if new and not fresh else "not announced"
-    get_run_logger().info("%d pictures on the wiki, %d new, %s", len(inventory.images), len(new), said)
-    return News(listed=inventory.listed, new=len(new), announced=announced, examples=examples)
+    found = changes(inventory, *last_collected(settings.profile, datetime.now(UTC)))
+    news = News(
+        listed=inventory.listed,
+        new=len(found.new),
+        gone=len(found.gone),
+        withdrawn=len(found.withdrawn),
+        announced=False,
+        examples=(*found.withdrawn, *found.new, *found.gone)[:EXAMPLES],
+    )
+    said = "no story is started for that"
+    if found.enough(min_new_images):
+        async with get_client() as client:
+            if await _under_way(client, settings.profile):
+                said = "a story is under way; what it leaves is told after it"
+            else:
+                news = news.model_copy(update={"announced": True})
+                said = await _announce(client, settings.profile, inventory.site_name, news)
+    counts = "%d pictures on the wiki, %d new, %d gone, %d withdrawn: %s"
+    get_run_logger().info(counts, len(inventory.images), news.new, news.gone, news.withdrawn, said)
+    return news
 
 
-async def _announce(profile: str, site_name: str, new: int, examples: tuple[str, ...]) -> None:
-    """Record the event by a request that fails loudly: `emit_event` sends in the background and may lose it."""
+async def _announce(client: PrefectClient, profile: str, site_name: str, news: News) -> str:
+    """Record the event, by a request that fails loudly: `emit_event` sends in the background and may lose it.
+
+    Then wait for what it starts, so that the next watch finds it. Returns what came of it.
+    """
     event = Event(
         event=NEWS,
         resource=Resource({"prefect.resource.id": f"wiki.{profile}", "prefect.resource.name": site_name}),
-        payload={"profile": profile, "new": new, "examples": list(examples)},
+        payload={"profile": profile, **news.model_dump(mode="json", exclude={"announced"})},
     )
-    async with get_client() as client:
-        await client.request("POST", "/events", json=[event.model_dump(mode="json")])
+    await client.request("POST", "/events", json=[event.model_dump(mode="json")])
+    until = time.monotonic() + STORY_SECONDS
+    while time.monotonic() < until:
+        if await _under_way(client, profile):
+            return "announced, and a story is started"
+        await asyncio.sleep(1)
+    return "announced, but no story was started; see whether its trigger (Automations) is on"
 
 
-def news(
-    inventory: Inventory, known: set[str], announced: Announced, now: datetime
-) -> tuple[list[WikiImage], list[WikiImage]]:
-    """Pictures the dataset doesn't know, and those of them that were not announced lately."""
-    new = [image for image in inventory.images if image.sha1 not in known]
-    lately = {sha1 for sha1, at in announced.at.items() if now - at < ANNOUNCE_AGAIN}
-    return new, [image for image in new if image.sha1 not in lately]
+async def _under_way(client: PrefectClient, profile: str) -> bool:
+    """Whether a story of the profile runs or is due; one that a schedule has for later does not count."""
+    unfinished = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
+    runs = await client.read_flow_runs(
+        flow_filter=FlowFilter.model_validate({"name": {"any_": ["wikistyle"]}}),
+        deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [profile]}}),
+        flow_run_filter=FlowRunFilter.model_validate(unfinished),
+    )
+    soon = datetime.now(UTC) + SOON
+    return any(run.next_scheduled_start_time is None or run.next_scheduled_start_time < soon for run in runs)
 
 
-def known_sha1s(profile: str) -> set[str]:
-    """The pictures of the profile's last dataset, and those looked at and set aside; none before the first."""
+def changes(inventory: Inventory, rows: dict[str, str], aside: set[str]) -> Changes:
+    """The wiki compared with a dataset's `rows` (sha1 → title) and the sha1s that were looked at and set `aside`."""
+    on_wiki = {image.sha1: {image.title, *image.aliases} for image in inventory.images}
+    left_out = {reject.sha1 for reject in inventory.rejects}
+    missing = {sha1: title for sha1, title in rows.items() if title not in on_wiki.get(sha1, ())}
+    return Changes(
+        new=tuple(i.title for i in inventory.images if i.sha1 not in rows and i.sha1 not in aside),
+        gone=tuple(title for sha1, title in missing.items() if sha1 not in left_out),
+        withdrawn=tuple(title for sha1, title in missing.items() if sha1 in left_out),
+    )
+
+
+def last_collected(profile: str, now: datetime) -> tuple[dict[str, str], set[str]]:
+    """(sha1 → title of the rows of the profile's last dataset, sha1s set aside); nothing before the first.
+
+    What scrape set aside was not collected: a setting may let it in now, or the wiki give it, which is tried daily.
+    """
     try:
         collected = parts.recall(profile, "collect", Collected)
     except parts.MissingPart:
-        return set()
-    return sha1s(collected.dataset, Store()) | {reject.sha1 for reject in collected.rejects}
-
-
-def _announced(profile: str) -> Announced:
-    try:
-        return parts.recall(profile, "announced", Announced)
-    except parts.MissingPart:
-        return Announced(at={})
+        return {}, set()
+    aside = {reject.sha1 for reject in collected.rejects if reject.stage != "scrape"}
+    if collected.at is not None and now - collected.at < TRY_AGAIN:
+        aside |= set(collected.not_fetched)
+    return titles(collected.dataset, Store()), aside

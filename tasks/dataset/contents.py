@@ -6,8 +6,8 @@ from tasks.records import DatasetRef
 from tasks.store import Store
 
 
-def sha1s(ref: DatasetRef, store: Store) -> set[str]:
-    """The sha1 (hex) of every row's original."""
+def titles(ref: DatasetRef, store: Store) -> dict[str, str]:
+    """The title of every row by its original's sha1 (hex)."""
     shards = [file for file in ref.files if file.path.endswith(".parquet")]
-    columns = [pq.read_table(store.path(file.key), columns=["sha1"])["sha1"] for file in shards]
-    return {sha1 for column in columns for sha1 in column.to_pylist()}
+    tables = [pq.read_table(store.path(file.key), columns=["sha1", "title"]) for file in shards]
+    return {row["sha1"]: row["title"] for table in tables for row in table.to_pylist()}

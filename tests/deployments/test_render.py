@@ -46,9 +46,17 @@ def test_one_training_at_a_time_and_one_story(deployments):
         assert limits["flows/wikistyle.py:wikistyle", name] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
 
 
-def test_the_watch_is_off_until_someone_turns_it_on(deployments):
+def test_what_a_user_switches_is_asked_for_not_said(deployments):
+    """tests/e2e/test_deploy shows that the watch is off at first, and that nothing is switched back."""
     schedules = [d["schedules"] for d in deployments if d["entrypoint"].startswith("flows/watch.py")]
-    assert schedules == [[{"interval": 3600, "slug": "hourly", "active": False}]] * len(profile_names())
+    assert schedules == [[{"interval": 3600, "slug": "hourly", "active": "{{ kept.schedule }}"}]] * len(profile_names())
+    for deployment in deployments:
+        triggers = deployment.get("triggers", [])
+        assert all(trigger["enabled"] == "{{ kept.trigger }}" for trigger in triggers)
+        if triggers or "schedules" in deployment:
+            name = f"{deployment['entrypoint'].rpartition(':')[2]}/{deployment['name']}"
+            asked = {"id": "kept", "deployment": name, "trigger": triggers[0]["name"] if triggers else ""}
+            assert deployment["build"] == [{"deployments.switches.kept": asked}]
 
 
 @pytest.mark.parametrize("flow", PARTS)

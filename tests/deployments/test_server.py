@@ -1,9 +1,11 @@
 """Preparing a server, on a real one."""
 
+from typing import Any
+
 import pytest
 
 from deployments.render import CPU_POOL, GPU_POOL
-from deployments.server import make_automations, make_pools
+from deployments.server import job_template, make_automations, make_pools
 
 
 async def test_preparing_a_server_twice_makes_nothing_twice(prefect):
@@ -26,3 +28,15 @@ async def test_preparing_a_server_twice_makes_nothing_twice(prefect):
             await client.delete_work_pool(pool)
         for automation in automations:
             await client.delete_automation(automation.id)
+
+
+@pytest.mark.parametrize("python", ["/opt/a folder/python", None])
+async def test_job_variables_change_neither_command_nor_folder_of_a_process(python):
+    from prefect.workers.process import ProcessJobConfiguration
+
+    asked = {"command": "touch proof", "working_dir": "/tmp", "stream_output": False}
+    unused: Any = object()
+    template = job_template("process", CPU_POOL, python)
+    made = await ProcessJobConfiguration.from_template_and_values(template, asked, client=unused)
+    assert made.command == (f"'{python}' -m prefect.engine" if python else None)
+    assert (made.working_dir, made.stream_output) == (None, False)

@@ -1,38 +1,88 @@
 """What counts as news of a wiki."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
-from flows.watch import ANNOUNCE_AGAIN, Announced, news
-from tasks.records import Inventory, WikiImage
+import pytest
+
+from flows import parts
+from flows.report import Collected
+from flows.watch import TRY_AGAIN, Changes, changes, last_collected
+from tasks.records import DatasetRef, Inventory, Reject, WikiImage
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def inventory(*sha1s: str) -> Inventory:
-    images = tuple(
-        WikiImage(
-            title=f"File:{sha1}.png", sha1=sha1, url="", page_url="", mime="image/png", width=64, height=64, size=1,
-            timestamp="", uploader="", license="",
-        )
-        for sha1 in sha1s
+def image(sha1: str, title: str = "", *aliases: str) -> WikiImage:
+    return WikiImage(
+        title=title or f"File:{sha1}.png", sha1=sha1, url="", page_url="", mime="image/png", width=64, height=64,
+        size=1, timestamp="", uploader="", license="", aliases=aliases,
     )  # fmt: skip
-    return Inventory(wiki="", site_name="", rights="", listed=len(images), images=images)
 
 
-def found(wiki: Inventory, known: set[str], announced: Announced, now: datetime = NOW) -> tuple[list[str], list[str]]:
-    new, fresh = news(wiki, known, announced, now)
-    return [image.sha1 for image in new], [image.sha1 for image in fresh]
+def inventory(*images: str | WikiImage, left_out: tuple[str, ...] = ()) -> Inventory:
+    return Inventory(
+        wiki="", site_name="", rights="", listed=len(images) + len(left_out),
+        images=tuple(i if isinstance(i, WikiImage) else image(i) for i in images),
+        rejects=tuple(reject(sha1, "scrape") for sha1 in left_out),
+    )  # fmt: skip
 
 
-def test_only_what_the_dataset_does_not_know_is_new():
-    assert found(inventory("a", "b"), {"a"}, Announced(at={})) == (["b"], ["b"])
-    assert found(inventory("a"), {"a", "gone from the wiki"}, Announced(at={})) == ([], [])
-    assert found(inventory("a"), set(), Announced(at={})) == (["a"], ["a"])
+def reject(sha1: str, stage: str) -> Reject:
+    return Reject(title=f"File:{sha1}.png", sha1=sha1, stage=stage, reason="on the take-down list")
 
 
-def test_the_same_news_is_told_once_a_day():
-    told = Announced(at={"b": NOW})
-    assert found(inventory("a", "b"), {"a"}, told) == (["b"], [])
-    assert found(inventory("a", "b", "c"), {"a"}, told) == (["b", "c"], ["c"])
-    assert found(inventory("a", "b"), {"a"}, told, NOW + ANNOUNCE_AGAIN - timedelta(seconds=1)) == (["b"], [])
-    assert found(inventory("a", "b"), {"a"}, told, NOW + ANNOUNCE_AGAIN) == (["b"], ["b"])
+def rows(*sha1s: str) -> dict[str, str]:
+    return {sha1: f"File:{sha1}.png" for sha1 in sha1s}
+
+
+def test_what_the_dataset_does_not_know_is_new():
+    assert changes(inventory("a", "b"), rows("a"), set()) == Changes(new=("File:b.png",))
+    assert changes(inventory("a", "b"), rows("a"), {"b"}) == Changes()
+    assert changes(inventory("a"), {}, set()) == Changes(new=("File:a.png",))
+
+
+def test_what_the_wiki_has_no_more_or_under_another_title_is_gone():
+    assert changes(inventory("a"), rows("a", "b"), set()) == Changes(gone=("File:b.png",))
+    assert changes(inventory(image("a", "File:A2.png")), rows("a"), set()) == Changes(gone=("File:a.png",))
+    assert changes(inventory(image("a", "File:A2.png", "File:a.png")), rows("a"), set()) == Changes()
+    uploaded_over = inventory(image("b", "File:a.png"))
+    assert changes(uploaded_over, rows("a"), set()) == Changes(new=("File:a.png",), gone=("File:a.png",))
+
+
+def test_what_is_taken_down_is_withdrawn_and_starts_the_story_at_once():
+    found = changes(inventory("a", left_out=("b", "never a row")), rows("a", "b"), set())
+    assert found == Changes(withdrawn=("File:b.png",))
+    assert found.enough(50)
+
+
+@pytest.mark.parametrize(("at_least", "enough"), [(1, True), (3, True), (4, False)])
+def test_new_and_gone_count_together(at_least, enough):
+    assert changes(inventory("a", "c", "d"), rows("a", "b"), set()).enough(at_least) is enough
+    assert not Changes().enough(1)
+
+
+def collected(tmp_path, monkeypatch, *rejects: Reject, not_fetched: tuple[str, ...] = ()) -> dict:
+    monkeypatch.setenv("WIKISTYLE_HOME", str(tmp_path))
+    record = Collected(
+        dataset=DatasetRef(fingerprint="", rows=0, files=()), wiki="", site_name="", listed=0, duplicates=0,
+        rejects=rejects, stages=(), at=NOW, not_fetched=not_fetched,
+    )  # fmt: skip
+    parts.keep("sample", "collect", record)
+    return record.model_dump(mode="json")
+
+
+def test_what_scrape_left_out_is_not_collected_and_what_the_wiki_did_not_give_is_tried_daily(tmp_path, monkeypatch):
+    """A title that is struck off the take-down list is new at once."""
+    rejects = [reject("struck off", "scrape"), reject("lost", "scrape"), reject("broken", "convert")]
+    collected(tmp_path, monkeypatch, *rejects, not_fetched=("lost",))
+    assert last_collected("sample", NOW + TRY_AGAIN - timedelta(seconds=1)) == ({}, {"broken", "lost"})
+    assert last_collected("sample", NOW + TRY_AGAIN) == ({}, {"broken"})
+    assert last_collected("another", NOW) == ({}, set())
+
+
+def test_what_an_older_version_kept_can_be_read(tmp_path, monkeypatch):
+    kept = collected(tmp_path, monkeypatch, reject("broken", "convert"))
+    old = {name: value for name, value in kept.items() if name not in ("at", "not_fetched")}
+    (tmp_path / "parts" / "sample" / "collect.json").write_text(json.dumps(old))
+    assert last_collected("sample", NOW) == ({}, {"broken"})

@@ -14,6 +14,7 @@ import pytest
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun
+from prefect.workers.process import ProcessJobConfiguration
 
 from deployments import worker
 from deployments.server import job_template
@@ -50,9 +51,11 @@ async def deployed(client: PrefectClient, folder: Path) -> UUID:
 async def working(news: asyncio.Event | None) -> AsyncIterator[None]:
     """A worker of one run at a time; with `news` it hears nothing else, without it listens to the server."""
     if news is None:
-        task: asyncio.Task[Any] = asyncio.create_task(worker.work(POOL, "tested", 1))
+        task: asyncio.Task[Any] = asyncio.create_task(worker.work(POOL, "tested", 1, ProcessJobConfiguration))
     else:
-        own = worker.ListeningWorker(work_pool_name=POOL, name="tested", limit=1, news=news)
+        own = worker.ListeningWorker(
+            work_pool_name=POOL, name="tested", limit=1, news=news, runs=ProcessJobConfiguration
+        )
         task = asyncio.create_task(own.start())
     try:
         yield

@@ -17,7 +17,7 @@ import httpx
 import psutil
 import yaml
 
-from samples.wiki.content import SampleWiki
+from samples.wiki.content import SampleWiki, WikiFile
 from samples.wiki.server import serve
 from tests.caption.blip import save_tiny_blip
 from tests.e2e.ports import free_port
@@ -26,6 +26,7 @@ from tests.scrape.faults import small_wiki
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = [sys.executable, "-c", "from flows.cli import main; main()"]
+PASSWORD = "PREFECT_API_AUTH_STRING"
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
@@ -33,18 +34,28 @@ FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 class Stack:
     """A running `wikistyle up`: its clone, its home, and its server's API."""
 
-    def __init__(self, clone: Path, home: Path, url: str, process: subprocess.Popen, environment: dict[str, str]):
-        self.clone, self.home, self.url, self.process, self.environment = clone, home, url, process, environment
-        user, _, password = environment.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    def __init__(self, clone: Path, home: Path, url: str, process: subprocess.Popen, variables: dict[str, str]):
+        self.clone, self.home, self.url, self.process = clone, home, url, process
+        self.variables = variables  # of `wikistyle up`
+        self.said: list[list[str]] = []  # by each of its starts
+        kept = home / "password"
+        self.password = variables.get(PASSWORD) or (kept.read_text().strip() if kept.exists() else "")
+        # Of commands that use its server, as README.md has the user set it.
+        self.environment = variables | ({PASSWORD: self.password} if self.password else {})
+        user, _, password = self.password.partition(":")
         self.http = httpx.Client(base_url=f"{url}/api", timeout=90, auth=(user, password))
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer; asked again while SQLite is busy, as Prefect's own client does."""
+        """The answer; asked again while SQLite is busy, or with a new token, as Prefect's own client does."""
         for _ in range(20):
             answer = self.http.request(method, path, json=body)
-            if answer.status_code != 503:
+            if answer.status_code == 403:
+                token = self.http.get("/csrf-token", params={"client": "test"}).raise_for_status().json()["token"]
+                self.http.headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "test"})
+            elif answer.status_code != 503:
                 break
-            time.sleep(0.5)
+            else:
+                time.sleep(0.5)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -103,6 +114,19 @@ class Stack:
     def logs(self, run: str) -> str:
         found = self.post("/logs/filter", logs={"flow_run_id": {"any_": [run]}}, sort="TIMESTAMP_ASC")
         return "\n".join(line["message"] for line in found)
+
+    def kill(self) -> None:
+        """A power cut: all its processes end at once and say nothing."""
+        for process in self.tree():
+            process.suspend()  # none may notice that another is gone
+        for process in reversed(self.tree()):
+            process.kill()
+        self.process.wait()
+
+    def up_again(self) -> None:
+        """`wikistyle up` as before, on the same port."""
+        self.process, said = brought_up(self.clone, self.variables, int(self.url.rpartition(":")[2]))
+        self.said.append(said)
 
     def tree(self) -> list[psutil.Process]:
         """Every process of the stack."""
@@ -176,9 +200,16 @@ class Wiki:
         """One more picture of the second wave; returns its title."""
         titles = {file.title for file in self.content.files}
         later = next(f for f in SampleWiki(second_wave=True).files if f.row["wave"] == 2 and f.title not in titles)
-        self.content.files = sorted([*self.content.files, later], key=lambda file: file.name)
-        self.content.__dict__.pop("by_name", None)
+        self._hold([*self.content.files, later])
         return later.title
+
+    def delete(self, title: str) -> None:
+        """A picture that somebody had removed from the wiki."""
+        self._hold([file for file in self.content.files if file.title != title])
+
+    def _hold(self, files: list[WikiFile]) -> None:
+        self.content.files = sorted(files, key=lambda file: file.name)
+        self.content.__dict__.pop("by_name", None)
 
 
 @contextmanager
@@ -186,6 +217,21 @@ def small_wiki_served() -> Iterator[Wiki]:
     content = small_wiki(6)
     with serve(wiki=content) as running:
         yield Wiki(running.api_url, content)
+
+
+def brought_up(clone: Path, environment: dict[str, str], port: int) -> tuple[subprocess.Popen, list[str]]:
+    """A new `wikistyle up`, once it says where it is; and the lines it has said."""
+    process = subprocess.Popen(
+        [*CLI, "up", "--port", str(port)], cwd=clone, env=environment, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith("UI: "):
+            return process, said
+    raise AssertionError("".join(said))
 
 
 @contextmanager
@@ -201,27 +247,17 @@ def running_stack(folder: Path, api_url: str, **variables: str) -> Iterator[Stac
     (clone / "deployments" / "profiles" / "tiny.yaml").write_text(yaml.safe_dump(profile))
     environment = environment_of(clone, home) | variables
     subprocess.run([sys.executable, "-m", "deployments.render"], cwd=clone, env=environment, check=True)
-    process = subprocess.Popen(
-        [*CLI, "up", "--port", str(free_port())], cwd=clone, env=environment, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if line.startswith("UI: "):
-            break
-    else:
-        raise AssertionError("".join(said))
+    process, said = brought_up(clone, environment, free_port())
     stack = Stack(clone, home, said[-1].split()[1], process, environment)
+    stack.said.append(said)
     tree = stack.tree()
     try:
         yield stack
     finally:
         tree = [*tree, *stack.tree()]
-        process.send_signal(signal.SIGINT)
+        stack.process.send_signal(signal.SIGINT)
         try:
-            status = process.wait(60)
+            status = stack.process.wait(60)
         finally:
             left = psutil.wait_procs(tree, timeout=5)[1]
             for orphan in left:

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -21,27 +23,61 @@ def things(stack: Stack) -> dict[str, list[str]]:
     }
 
 
-def test_deploying_again_duplicates_nothing(stack: Stack):
-    before = things(stack)
-    assert len(before["deployments"]) == 3 * 6 + 1
-    assert len(before["automations"]) == 3 + 1 + (2 if DATABASE in stack.environment else 0)
+@contextmanager
+def switched(stack: Stack, deployment: str, active: bool) -> Iterator[None]:
+    """The deployment's schedule as a user switched it in the UI, and back."""
+    found = stack.get(f"/deployments/name/{deployment}")
+    (schedule,) = found["schedules"]
+    path = f"/deployments/{found['id']}/schedules/{schedule['id']}"
+    stack.request("PATCH", path, {"active": active})
+    try:
+        yield
+    finally:
+        stack.request("PATCH", path, {"active": schedule["active"]})
+
+
+def deploy(stack: Stack) -> None:
     environment = stack.environment | {"PREFECT_API_URL": f"{stack.url}/api"}
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], cwd=stack.clone, env=environment,
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_deploying_again_duplicates_nothing(stack: Stack):
+    before = things(stack)
+    assert len(before["deployments"]) == 3 * 6 + 1
+    assert len(before["automations"]) == 3 + 1 + (2 if DATABASE in stack.environment else 0)
+    deploy(stack)
     assert things(stack) == before
+
+
+def test_what_the_user_switched_stays_so_after_deploying_again(stack: Stack):
+    """A schedule that was switched on, one that is off, a trigger that was disabled."""
+    name = "wikistyle: the wiki of tiny has changed"
+
+    def trigger() -> dict:
+        return next(a for a in stack.post("/automations/filter") if a["name"] == name)
+
+    stack.request("PATCH", f"/automations/{trigger()['id']}", {"enabled": False})
+    try:
+        with switched(stack, "watch/tiny", True):
+            deploy(stack)
+            active = {
+                p: stack.get(f"/deployments/name/watch/{p}")["schedules"][0]["active"] for p in ("tiny", "sample")
+            }
+            assert active == {"tiny": True, "sample": False}
+        assert trigger()["enabled"] is False
+    finally:
+        stack.request("PATCH", f"/automations/{trigger()['id']}", {"enabled": True})
 
 
 def test_an_active_schedule_yields_scheduled_runs(stack: Stack):
     """With some versions of SQLAlchemy the server never makes any."""
     watch = stack.get("/deployments/name/watch/tiny")
-    (schedule,) = watch["schedules"]
-    assert (schedule["active"], schedule["schedule"]["interval"]) == (False, 3600)
-    path = f"/deployments/{watch['id']}/schedules/{schedule['id']}"
-    stack.request("PATCH", path, {"active": True})
-    try:
+    assert [(s["active"], s["schedule"]["interval"]) for s in watch["schedules"]] == [(False, 3600)]
+    with switched(stack, "watch/tiny", True):
         until = time.monotonic() + 60
         while time.monotonic() < until:
             due = [run for run in stack.runs_of("watch") if run["auto_scheduled"]]
@@ -49,5 +85,3 @@ def test_an_active_schedule_yields_scheduled_runs(stack: Stack):
                 break
             time.sleep(1)
         assert due
-    finally:
-        stack.request("PATCH", path, {"active": False})

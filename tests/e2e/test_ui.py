@@ -1,12 +1,10 @@
 """What a person does in Prefect's UI, in a real browser: start the story by the form, watch it, look, retry."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from samples.wiki.server import serve
 from tests.e2e.ports import free_port
@@ -17,25 +15,21 @@ SECOND = 1000.0
 DESKTOP, PHONE = 1280, 390  # px
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("chromium must be installed to prove what the UI shows")
-        pytest.skip("chromium is not installed")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     opened = browser.new_page(viewport={"width": DESKTOP, "height": 900})
     opened.set_default_timeout(30 * SECOND)
     yield opened
     opened.close()
+
+
+def enter(page: Page, stack: Stack, path: str) -> None:
+    """Open a page of the UI, which asks for the password first."""
+    page.goto(f"{stack.url}{path}")
+    field = page.locator("input[type=password]")
+    field.fill(stack.password)
+    field.press("Enter")
+    page.wait_for_url(f"**{path}*")
 
 
 def shoot(page: Page, folder: Path, name: str) -> None:
@@ -47,7 +41,7 @@ def shoot(page: Page, folder: Path, name: str) -> None:
 
 def test_the_story_is_started_by_the_form_and_its_pictures_are_seen(stack: Stack, page: Page, tmp_path: Path):
     deployment = stack.get("/deployments/name/wikistyle/tiny")["id"]
-    page.goto(f"{stack.url}/deployments/deployment/{deployment}")
+    enter(page, stack, f"/deployments/deployment/{deployment}")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").click()
     prompts = page.locator(".schema-form-property").filter(has=page.get_by_text("Prompts (Optional)", exact=True)).last
@@ -76,7 +70,7 @@ def test_a_failed_run_is_retried_by_its_button(stack: Stack, wiki: Wiki, page: P
     port = free_port()
     run = stack.start("collect/tiny", scrape={"api_url": f"http://127.0.0.1:{port}/api.php"})
     assert stack.wait(run, 60)["state"]["type"] == "FAILED"
-    page.goto(f"{stack.url}/runs/flow-run/{run}")
+    enter(page, stack, f"/runs/flow-run/{run}")
     page.get_by_role("button", name="Retry").click()
     confirm = page.locator(".p-modal").get_by_role("button", name="Retry")
     confirm.wait_for()

@@ -63,8 +63,58 @@ def test_news_start_one_story_and_no_news_none(stack: Stack, wiki: Wiki):
     assert new[0]["created_by"]["type"] == "AUTOMATION"
     time.sleep(3)
     assert len([run for run in stories(stack) if run["id"] not in before]) == 1
-    stack.post(f"/flow_runs/{new[0]['id']}/set_state", state={"type": "CANCELLING"})
-    assert stack.wait(new[0]["id"], 60)["state"]["type"] == "CANCELLED"
+    cancel(stack, new[0]["id"])
+
+
+def cancel(stack: Stack, run: str) -> None:
+    stack.post(f"/flow_runs/{run}/set_state", state={"type": "CANCELLING"})
+    assert stack.wait(run, 60)["state"]["type"] == "CANCELLED"
+
+
+def started(stack: Stack, before: set[str]) -> str:
+    """The one story that was started since and not refused."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        new = [run for run in stories(stack) if run["id"] not in before and run["state"]["type"] != "CANCELLED"]
+        if new:
+            (story,) = new
+            return story["id"]
+        time.sleep(0.5)
+    raise AssertionError("no story was started")
+
+
+def collected(stack: Stack, before: set[str]) -> None:
+    """Waits until a collect that was not among `before` has completed."""
+    until = time.monotonic() + 120
+    while not [r for r in stack.runs_of("collect") if r["id"] not in before and r["state"]["type"] == "COMPLETED"]:
+        assert time.monotonic() < until
+        time.sleep(0.5)
+
+
+def ids(stack: Stack, flow: str) -> set[str]:
+    return {run["id"] for run in stack.runs_of(flow)}
+
+
+def test_what_a_running_story_missed_is_told_once_it_has_ended(stack: Stack, wiki: Wiki):
+    """And what is gone from the wiki is news like what is new on it."""
+    before = ids(stack, "collect")
+    running = stack.start("wikistyle/tiny", finetune={"seed": 31, "epochs": 300, "snapshot_every": 300})
+    collected(stack, before)
+    title = wiki.upload()
+    (during,) = watched(stack, 1)
+    assert (during["new"], during["announced"]) == (1, False)
+    cancel(stack, running)
+    for changed in ({"new": 1, "gone": 0}, {"new": 0, "gone": 1}):
+        stories_before, collects_before = ids(stack, "wikistyle"), ids(stack, "collect")
+        first, second = watched(stack, 2)
+        assert {name: first[name] for name in changed} == changed
+        assert (first["announced"], first["examples"]) == (True, [title])
+        assert second["announced"] is False
+        story = started(stack, stories_before)
+        collected(stack, collects_before)
+        cancel(stack, story)
+        assert watched(stack, 1)[0]["announced"] is False
+        wiki.delete(title)
 
 
 @pytest.fixture(scope="module")
