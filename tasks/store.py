@@ -12,6 +12,8 @@ from pathlib import Path
 
 from upath import UPath
 
+from tasks.fields import SHA256
+
 
 class StoreError(RuntimeError):
     """The store cannot be written, or what it holds is missing or damaged; the message names the key and a remedy."""
@@ -46,6 +48,8 @@ class Store:
         self.is_local = self.root.protocol in ("", "file", "local")
 
     def _at(self, key: str) -> UPath:
+        if not SHA256.fullmatch(key):  # what a file or a wiki gave as a key must not become another path
+            raise StoreError(f"{key[:80]!r} is no key of the store {self.root}; run the stage that made it again")
         return self.root / "objects" / key[:2] / key
 
     def check_writable(self) -> None:

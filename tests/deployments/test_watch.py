@@ -11,8 +11,8 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 def inventory(*sha1s: str) -> Inventory:
     images = tuple(
         WikiImage(
-            title=f"File:{sha1}.png", sha1=sha1, url="", page_url="", mime="image/png", width=64, height=64, size=1,
-            timestamp="", uploader="", license="",
+            title=f"File:{sha1}.png", sha1=sha1 * 40, url="", page_url="", mime="image/png", width=64, height=64,
+            size=1, timestamp="", uploader="", license="",
         )
         for sha1 in sha1s
     )  # fmt: skip
@@ -20,8 +20,9 @@ def inventory(*sha1s: str) -> Inventory:
 
 
 def found(wiki: Inventory, known: set[str], announced: Announced, now: datetime = NOW) -> tuple[list[str], list[str]]:
-    new, fresh = news(wiki, known, announced, now)
-    return [image.sha1 for image in new], [image.sha1 for image in fresh]
+    told = Announced(at={sha1 * 40: at for sha1, at in announced.at.items()})
+    new, fresh = news(wiki, {sha1 * 40 for sha1 in known}, told, now)
+    return [image.sha1[0] for image in new], [image.sha1[0] for image in fresh]
 
 
 def test_only_what_the_dataset_does_not_know_is_new():
