@@ -8,7 +8,7 @@ fetches only what is missing. It holds what was verified and nothing else: a fai
 import asyncio
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -80,39 +80,57 @@ def _sha1(data: bytes) -> str:
     return hashlib.sha1(data).hexdigest()
 
 
-async def fetch_all(
-    jobs: Sequence[FetchJob], client: PoliteClient, store: Store, progress: Callable[[int], None] = lambda n: None
-) -> tuple[Fetched, ...]:
-    """What came of each job, in order: verified bytes or the reason of a failure. Files kept before aren't asked for.
+async def fetch_each(
+    jobs: Sequence[FetchJob], client: PoliteClient, store: Store
+) -> AsyncIterator[tuple[FetchJob, Fetched]]:
+    """Each job as it is done, with verified bytes or the reason of a failure. Files kept before aren't asked for.
 
     A file that stays busy while its host answers otherwise is such a failure. Raises Down when the host itself is, and
-    Resting when it asks for a long rest, after all that could be had is kept.
+    Resting when it asks for a long rest, after all that could be had has come; the other files then don't come.
     """
     client.hosts.allow(job.url for job in jobs)
     ending: list[Down | Resting] = []
 
-    async def one(job: FetchJob) -> Fetched:
+    async def one(job: FetchJob) -> tuple[FetchJob, Fetched | None]:
         key = await asyncio.to_thread(recall, job, store)
         if key is None:
             try:
                 data = await fetch(job, client)
             except (Down, Resting) as error:
                 ending.append(error)
-                return Fetched(sha1=job.sha1, reason=f"not to be had now: {error}")
-            except (Unfit, Busy) as error:
-                progress(1)
-                reason = str(error) if isinstance(error, Unfit) else f"not to be had now: {error}"
-                return Fetched(sha1=job.sha1, reason=reason)
+                return job, None
+            except Busy as error:
+                return job, Fetched(sha1=job.sha1, reason=f"not to be had now: {error}")
+            except Unfit as error:
+                return job, Fetched(sha1=job.sha1, reason=str(error))
             key = await asyncio.to_thread(keep, job, data, store)
-        progress(1)
-        return Fetched(sha1=job.sha1, key=key)
+        return job, Fetched(sha1=job.sha1, key=key)
 
-    fetched = tuple(await asyncio.gather(*(one(job) for job in jobs)))
+    running = [asyncio.ensure_future(one(job)) for job in jobs]
+    try:
+        for done in asyncio.as_completed(running):
+            job, fetched = await done
+            if fetched:
+                yield job, fetched
+    finally:
+        for fetching in running:
+            fetching.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
     if ending:
         first = next((error for error in ending if isinstance(error, Resting)), ending[0])
-        lost = sum(not item.verified for item in fetched)
-        raise type(first)(f"{lost} of {len(jobs)} files can't be had now, the rest is kept; run again (first: {first})")
-    return fetched
+        left = f"{len(ending)} of {len(jobs)} files can't be had now, the rest is kept; run again (first: {first})"
+        raise type(first)(left)
+
+
+async def fetch_all(
+    jobs: Sequence[FetchJob], client: PoliteClient, store: Store, progress: Callable[[int], None] = lambda n: None
+) -> tuple[Fetched, ...]:
+    """What `fetch_each` gives, all of it and in the jobs' order; raises what it raises. `progress` hears of each."""
+    came: dict[str, Fetched] = {}
+    async for job, fetched in fetch_each(jobs, client, store):
+        came[job.content()] = fetched
+        progress(1)
+    return tuple(came[job.content()] for job in jobs)
 
 
 def recall(job: FetchJob, store: Store) -> str | None:
