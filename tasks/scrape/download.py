@@ -85,11 +85,11 @@ async def fetch_each(
 ) -> AsyncIterator[tuple[FetchJob, Fetched]]:
     """Each job as it is done, with verified bytes or the reason of a failure. Files kept before aren't asked for.
 
-    A file that stays busy while its host answers otherwise is such a failure. Raises Down when the host itself is, and
+    A file that stays busy while the wiki answers otherwise is such a failure. Raises Down when the wiki doesn't, and
     Resting when it asks for a long rest, after all that could be had has come; the other files then don't come.
     """
     client.hosts.allow(job.url for job in jobs)
-    ending: list[Down | Resting] = []
+    ending: list[tuple[FetchJob, Down | Resting]] = []
 
     async def one(job: FetchJob) -> tuple[FetchJob, Fetched | None]:
         key = await asyncio.to_thread(recall, job, store)
@@ -97,10 +97,10 @@ async def fetch_each(
             try:
                 data = await fetch(job, client)
             except (Down, Resting) as error:
-                ending.append(error)
+                ending.append((job, error))
                 return job, None
             except Busy as error:
-                return job, Fetched(sha1=job.sha1, reason=f"not to be had now: {error}")
+                return job, _not_now(job, error)
             except Unfit as error:
                 return job, Fetched(sha1=job.sha1, reason=str(error))
             key = await asyncio.to_thread(keep, job, data, store)
@@ -116,10 +116,19 @@ async def fetch_each(
         for fetching in running:
             fetching.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-    if ending:
-        first = next((error for error in ending if isinstance(error, Resting)), ending[0])
+    if not ending:
+        return
+    first = next((error for _, error in ending if isinstance(error, Resting)), ending[0][1])
+    # Many files that always fail look like a host that is down, and must not end this run and each one after it.
+    if isinstance(first, Resting) or not await client.answers():
         left = f"{len(ending)} of {len(jobs)} files can't be had now, the rest is kept; run again (first: {first})"
         raise type(first)(left)
+    for job, error in ending:
+        yield job, _not_now(job, error)
+
+
+def _not_now(job: FetchJob, error: Busy) -> Fetched:
+    return Fetched(sha1=job.sha1, reason=f"not to be had now: {error}")
 
 
 async def fetch_all(

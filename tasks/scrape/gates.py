@@ -32,10 +32,14 @@ class HostGate:
     failed: set[str] = field(default_factory=set)  # addresses, since the last success
     last_failure: float = 0.0
 
-    async def turn(self) -> None:
-        """Wait until a request may start. Raises Down when the host is."""
+    async def turn(self, though_down: bool = False) -> None:
+        """Wait until a request may start. Raises Down when the host is, unless told not to mind."""
         loop = asyncio.get_running_loop()
-        if len(self.failed) >= FAILED_ADDRESSES and loop.time() < self.last_failure + REST_WHEN_DOWN:
+        if (
+            not though_down
+            and len(self.failed) >= FAILED_ADDRESSES
+            and loop.time() < self.last_failure + REST_WHEN_DOWN
+        ):
             raise Down(f"the host failed for {len(self.failed)} addresses in a row; run again later")
         while (wait := self.not_before - loop.time()) > 0:
             await asyncio.sleep(wait)

@@ -95,6 +95,14 @@ class PoliteClient:
         except Unfit as error:
             raise ScrapeError(f"wiki {self.settings.api_url} can't be asked ({error}); check the address") from None
 
+    async def answers(self) -> bool:
+        """Whether the wiki's API answers now: asked once, though its host may count as down."""
+        url = str(httpx.URL(self.settings.api_url).copy_merge_params({"action": "query", "format": "json"}))
+        try:
+            return (await self._exchange(url, {}, MOST_BYTES, cut=True)).status == 200
+        except (Unfit, TimeoutError, httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
+            return False
+
     async def _api_once(self, url: str, attempt: int) -> dict[str, Any]:
         wiki = self.settings.api_url
         answer = await self._follow(url, {"Accept": "application/json"}, MOST_BYTES, attempt)
@@ -149,7 +157,8 @@ class PoliteClient:
         gate = self._gate(url)
         try:
             async with gate.slots:
-                await gate.turn()
+                # The API is asked for one thing at a time, and whether it answers is what is to be found out.
+                await gate.turn(though_down=url.startswith(self.settings.api_url))
                 answer = await self._exchange(url, headers, limit, cut)
         except (httpcore.UnsupportedProtocol, httpcore.LocalProtocolError) as error:
             raise Unfit(f"unusable address: {shown(url)} ({error})") from None

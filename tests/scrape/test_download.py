@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tasks.records import Inventory
 from tasks.scrape.download import fetch_all, keep, original_address, recall
-from tasks.scrape.errors import Down, Resting
+from tasks.scrape.errors import Down, Resting, ScrapeError
 from tasks.scrape.inventory import take_inventory
 from tasks.scrape.polite import PoliteClient
 from tasks.scrape.records import FetchJob
@@ -157,12 +157,34 @@ async def test_two_files_that_always_fail_of_24_are_two_rejects(quick, store):
         assert all(r.reason.startswith("not to be had now: ") and "500" in r.reason for r in lost)
 
 
-async def test_a_host_that_is_down_ends_the_batch_after_a_few_files(started, store):
+async def test_a_wiki_that_is_down_ends_the_batch_after_a_few_files(started, store):
     with faulty_wiki(wiki=small_wiki(40)) as running:
         _, jobs, client = await started(running)
-        running.faults.append(Fault("/images/", 500, times=9999))
+        running.faults.append(Fault("/", 500, times=9999))
         with pytest.raises(Down, match=r"of 40 files can't be had now.*in a row"):
             await fetch_all(jobs, client, store)
+        assert len(running.asked("/images/")) < 60  # and not 40 × 4
+
+
+async def test_many_files_that_always_fail_end_neither_this_run_nor_the_next(quick, store):
+    """Ten of forty: in the second run they are all that is asked for, and the host looks down but for its API."""
+    small = small_wiki(40)
+    with faulty_wiki(wiki=small) as running:
+        running.faults += [Fault(file.path, 500, times=9999) for file in small.files[:10]]
+        for _ in range(2):
+            _, originals, lost = await scrape(quick(running.api_url), store)
+            assert (len(originals), len(lost)) == (30, 10)
+
+
+async def test_a_wiki_of_which_most_is_lost_stops_the_run_and_mends(quick, store):
+    small = small_wiki(24)
+    with faulty_wiki(wiki=small) as running:
+        running.faults += [Fault(f.path, 200, b"<html>come in</html>", times=99) for f in small.files[2:]]
+        with pytest.raises(ScrapeError, match=r"22 of 24 files .* more than most_lost 0\.25; 22 because: wrong bytes"):
+            await scrape(quick(running.api_url), store)
+        running.faults.clear()
+        _, originals, lost = await scrape(quick(running.api_url), store)
+    assert (len(originals), lost) == (24, ())
 
 
 async def test_a_long_rest_is_respected_by_the_whole_batch(started, store):
