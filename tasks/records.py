@@ -3,7 +3,11 @@
 A *key* is the sha256 (64 hex digits) of bytes in the store. Every record is JSON, so any worker can read it.
 """
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
+
+from tasks.fields import Address, Bytes, Report, Sha1, Side, Text, Title
 
 
 class Record(BaseModel):
@@ -15,28 +19,28 @@ class Record(BaseModel):
 class Reject(Record):
     """Something set aside: which file (`title`, `sha1`), in which stage, and why, in words for a person."""
 
-    title: str
-    sha1: str
+    title: Report
+    sha1: Sha1 | Literal[""]
     stage: str
-    reason: str
+    reason: Report
 
 
 class WikiImage(Record):
     """One file of the wiki as its API describes it. `sha1` is hex, `size` bytes, `width`/`height` px."""
 
-    title: str
-    sha1: str
-    url: str
-    page_url: str
+    title: Title
+    sha1: Sha1
+    url: Address | Literal[""]
+    page_url: Address | Literal[""]
     mime: str
-    width: int
-    height: int
-    size: int
+    width: Side
+    height: Side
+    size: Bytes
     timestamp: str
-    uploader: str
-    license: str
+    uploader: Text
+    license: Text
     license_evidence: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
+    aliases: tuple[Title, ...] = ()
 
 
 class Inventory(Record):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from upath import UPath
 
+from tasks.fields import SHA256
 from tasks.files import replace_file, write_atomically
 from tasks.lease import hold
 from tasks.local_copies import local_copy
@@ -34,6 +35,8 @@ class Store:
         self.is_local = self.root.protocol in ("", "file", "local")
 
     def _at(self, key: str) -> UPath:
+        if not SHA256.fullmatch(key):  # what a file or a wiki gave as a key must not become another path
+            raise StoreError(f"{key[:80]!r} is no key of the store {self.root}; run the stage that made it again")
         hold(self.root)
         return self.root / "objects" / key[:2] / key
 

@@ -52,8 +52,15 @@ def test_a_damaged_object_is_named_with_a_remedy(store):
 
 
 def test_a_missing_object_is_named(store):
-    with pytest.raises(StoreError, match=r"ab12 is not in the store"):
-        store.read("ab12")
+    with pytest.raises(StoreError, match=r"ab12(ab12)* is not in the store"):
+        store.read("ab12" * 16)
+
+
+@pytest.mark.parametrize("key", ["", "ab12", "../../../etc/passwd", "/etc/passwd", "AB" * 32, "ab" * 32 + "\n"])
+def test_what_is_no_key_never_becomes_a_path(store, key):
+    for use in (store.has, store.read, store.path):
+        with pytest.raises(StoreError, match="is no key of the store"):
+            use(key)
 
 
 def test_a_store_that_cannot_be_written_says_so_in_one_line(tmp_path):

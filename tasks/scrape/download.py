@@ -1,28 +1,31 @@
-"""Fetch files, verify them against the sha1 the wiki's API gave, and keep them under a durable index.
+"""Fetch files, verify them, and keep them under a durable index.
 
-The index (`fetched/<sha1>` in the store's root, holding a store key) is written file by file, so that a run which was
-cut off fetches only what is missing.
+An original is verified by the sha1 the wiki's API gave; a rendering, which has none, by decoding it. The index
+(`fetched/<sha1>` in the store's root, holding a store key) is written file by file, so that a run which was cut off
+fetches only what is missing. It holds what was verified and nothing else: a failure is never final.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+import io
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import httpx
+from PIL import Image
 
+from tasks.fields import SHA256, shown
 from tasks.files import write_atomically
-from tasks.scrape.errors import Busy, Incomplete, Resting, Unfit
+from tasks.scrape.errors import Busy, Down, Resting, Unfit
 from tasks.scrape.polite import PoliteClient
 from tasks.scrape.records import Fetched, FetchJob
 from tasks.store import Store
 
 # Some hosts turn files into WebP for whoever names it here; */* alone does not.
 ACCEPT = "image/png,image/jpeg,image/gif,image/svg+xml,*/*;q=0.5"
-# The share of a batch that may be left for a later run: one file the wiki always fails on must not stop every run, but
-# half a wiki missing for an hour must not become a dataset.
-TOLERATED = 0.05
-MOST_RENDERED = 64 << 20  # bytes of a rendered SVG, whose size nobody tells
+RENDERED_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+MOST_RENDERED_PIXELS = 64_000_000
+ODD_WIDTH = 2  # a wiki may render in its own standard widths: up to so many times wider or narrower than asked
 
 
 def original_address(url: str) -> str:
@@ -32,75 +35,126 @@ def original_address(url: str) -> str:
 
 
 async def fetch(job: FetchJob, client: PoliteClient) -> bytes:
-    """The bytes of a file; of an original, those whose sha1 is the API's.
+    """The bytes of a file, verified: of an original those whose sha1 is the API's, of a rendering an image.
 
-    Raises Unfit (never to be had: 404, wrong bytes, forbidden) or Busy (not now).
+    Raises Unfit (no use to ask again in this run: 404, wrong bytes, forbidden) or Busy (not now).
     """
+    client.hosts.allow([job.url])
     url = original_address(job.url)
-    limit = MOST_RENDERED if job.rendered_width else job.size
+    if job.rendered_width:
+        data = await _get(url, client, client.settings.max_bytes, fresh=False)
+        await asyncio.to_thread(verify_rendering, data, job.rendered_width)
+        return data
+    limit = min(job.size, client.settings.max_bytes)
     data = await _get(url, client, limit, fresh=False)
-    if job.rendered_width or _sha1(data) == job.sha1:
+    if _sha1(data) == job.sha1:
         return data
     # A cache on the way may still hold the file's former version.
     data = await _get(url, client, limit, fresh=True)
     if _sha1(data) != job.sha1:
-        raise Unfit(f"its bytes have sha1 {_sha1(data)}, but the wiki says {job.sha1}")
+        raise Unfit(f"wrong bytes: their sha1 is {_sha1(data)}, but the wiki says {job.sha1}")
     return data
 
 
 async def _get(url: str, client: PoliteClient, limit: int, fresh: bool) -> bytes:
     answer = await client.get(url, accept=ACCEPT, limit=limit, fresh=fresh)
     if answer.status != 200:
-        raise Unfit(f"status {answer.status} for {httpx.URL(url).path}")
+        raise Unfit(f"status {answer.status}: for {shown(httpx.URL(url).path)}")
     return answer.body
+
+
+def verify_rendering(data: bytes, width: int) -> None:
+    """Raise Unfit unless the bytes decode to an image about `width` px wide."""
+    try:
+        with Image.open(io.BytesIO(data), formats=RENDERED_FORMATS) as image:
+            came = image.width
+            if came * image.height > MOST_RENDERED_PIXELS:
+                raise ValueError(f"{came} × {image.height} px")
+            image.load()
+    except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them stumble over
+        raise Unfit(f"no image: what the wiki rendered of the SVG does not decode ({shown(error)})") from None
+    if not width / ODD_WIDTH <= came <= width * ODD_WIDTH:
+        raise Unfit(f"wrong size: the wiki rendered the SVG {came} px wide, asked for {width}")
 
 
 def _sha1(data: bytes) -> str:
     return hashlib.sha1(data).hexdigest()
 
 
-async def fetch_all(
-    jobs: Sequence[FetchJob], client: PoliteClient, store: Store, progress: Callable[[int], None] = lambda n: None
-) -> tuple[Fetched, ...]:
-    """What came of each job, in order. Files fetched before are not fetched again.
+async def fetch_each(
+    jobs: Sequence[FetchJob], client: PoliteClient, store: Store
+) -> AsyncIterator[tuple[FetchJob, Fetched]]:
+    """Each job as it is done, with verified bytes or the reason of a failure. Files kept before aren't asked for.
 
-    Raises Incomplete (few) or Busy (more; Resting when the wiki asks for a long rest), after all that could be had is
-    kept, when files could not be had for now.
+    A file that stays busy while the wiki answers otherwise is such a failure. Raises Down when the wiki doesn't, and
+    Resting when it asks for a long rest, after all that could be had has come; the other files then don't come.
     """
-    busy: list[Busy] = []
+    client.hosts.allow(job.url for job in jobs)
+    ending: list[tuple[FetchJob, Down | Resting]] = []
 
-    async def one(job: FetchJob) -> Fetched:
-        key = recall(job, store)
+    async def one(job: FetchJob) -> tuple[FetchJob, Fetched | None]:
+        key = await asyncio.to_thread(recall, job, store)
         if key is None:
             try:
                 data = await fetch(job, client)
-            except Unfit as error:
-                progress(1)
-                return Fetched(sha1=job.sha1, reason=str(error))
+            except (Down, Resting) as error:
+                ending.append((job, error))
+                return job, None
             except Busy as error:
-                busy.append(error)
-                return Fetched(sha1=job.sha1, reason=f"not to be had now: {error}")
+                return job, _not_now(job, error)
+            except Unfit as error:
+                return job, Fetched(sha1=job.sha1, reason=str(error))
             key = await asyncio.to_thread(keep, job, data, store)
-        progress(1)
-        return Fetched(sha1=job.sha1, key=key)
+        return job, Fetched(sha1=job.sha1, key=key)
 
-    fetched = tuple(await asyncio.gather(*(one(job) for job in jobs)))
-    if busy:
-        message = f"{len(busy)} of {len(jobs)} files can't be had now, the rest is kept; run again (first: {busy[0]})"
-        few = len(busy) <= max(1, TOLERATED * len(jobs)) < len(jobs)
-        if few:
-            raise Incomplete(message, fetched)
-        raise Resting(message) if any(isinstance(error, Resting) for error in busy) else Busy(message)
-    return fetched
+    running = [asyncio.ensure_future(one(job)) for job in jobs]
+    try:
+        for done in asyncio.as_completed(running):
+            job, fetched = await done
+            if fetched:
+                yield job, fetched
+    finally:
+        for fetching in running:
+            fetching.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    if not ending:
+        return
+    first = next((error for _, error in ending if isinstance(error, Resting)), ending[0][1])
+    # Many files that always fail look like a host that is down, and must not end this run and each one after it.
+    if isinstance(first, Resting) or not await client.answers():
+        left = f"{len(ending)} of {len(jobs)} files can't be had now, the rest is kept; run again (first: {first})"
+        raise type(first)(left)
+    for job, error in ending:
+        yield job, _not_now(job, error)
+
+
+def _not_now(job: FetchJob, error: Busy) -> Fetched:
+    return Fetched(sha1=job.sha1, reason=f"not to be had now: {error}")
+
+
+async def fetch_all(
+    jobs: Sequence[FetchJob], client: PoliteClient, store: Store, progress: Callable[[int], None] = lambda n: None
+) -> tuple[Fetched, ...]:
+    """What `fetch_each` gives, all of it and in the jobs' order; raises what it raises. `progress` hears of each."""
+    came: dict[str, Fetched] = {}
+    async for job, fetched in fetch_each(jobs, client, store):
+        came[job.content()] = fetched
+        progress(1)
+    return tuple(came[job.content()] for job in jobs)
 
 
 def recall(job: FetchJob, store: Store) -> str | None:
-    """The store key of a file fetched before, or None."""
+    """The store key of a file fetched before, or None. A rendering is looked at again: it may be from before that."""
     entry = _entry(job, store)
-    if not entry.exists():
+    key = entry.read_text() if entry.exists() else ""
+    if not SHA256.fullmatch(key) or not store.has(key):
         return None
-    key = entry.read_text()
-    return key if store.has(key) else None
+    if job.rendered_width:
+        try:
+            verify_rendering(store.read(key), job.rendered_width)
+        except Unfit:
+            return None
+    return key
 
 
 def keep(job: FetchJob, data: bytes, store: Store) -> str:

@@ -23,13 +23,17 @@ class Resting(Busy):
     """The wiki asks to be left alone for longer than a run waits."""
 
 
-class Incomplete(Busy):
-    """Nearly all files of a batch came, some could not be had now: `fetched` has them all, those with their reason."""
+class Down(Busy):
+    """A host failed for many addresses in a row, without one success."""
 
-    def __init__(self, message: str, fetched: tuple[Fetched, ...]):
-        super().__init__(message)
+
+class Incomplete(ScrapeError):
+    """Some files of a batch failed: `fetched` has them all, those with their reason. Nothing of it is remembered."""
+
+    def __init__(self, fetched: tuple[Fetched, ...]):
+        super().__init__(f"{sum(not item.verified for item in fetched)} of {len(fetched)} files failed")
         self.fetched = fetched
 
 
 class Unfit(ScrapeError):
-    """One file cannot be had and never will: it is rejected with this reason."""
+    """One file cannot be had as the wiki is now: it is rejected with this reason, which begins with its kind."""

@@ -5,26 +5,21 @@ deletions, and MediaWiki's list by time skips files that were uploaded in the sa
 https://www.mediawiki.org/wiki/API:Allimages, https://www.mediawiki.org/wiki/API:Imageinfo
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
 
+from tasks.fields import shown
 from tasks.records import Inventory, Reject, WikiImage
 from tasks.scrape import gallery
+from tasks.scrape.answers import STAGE, FileInfo, FilePage, Query, parse_answer, parse_rendering
 from tasks.scrape.errors import ScrapeError
+from tasks.scrape.failures import check_lost
 from tasks.scrape.licence import evidence_of, licence_of
+from tasks.scrape.listing import Listing, list_files
 from tasks.scrape.polite import PoliteClient
 from tasks.scrape.settings import SVG, ScrapeSettings, is_loopback
 
-STAGE = "scrape"
-Page = dict[str, Any]
-PROPERTIES = {
-    "prop": "imageinfo|categories|templates",
-    "iiprop": "url|size|sha1|mime|timestamp|user|extmetadata",
-    "cllimit": "max",
-    "tllimit": "max",
-}
+NO_FILE = "the wiki has a page but no (public) file of this name"
 TITLES_A_REQUEST = 50  # MediaWiki's limit for clients without special rights
 
 
@@ -33,30 +28,27 @@ async def take_inventory(
 ) -> Inventory:
     """List the wiki's files (all, or those of `category` or `gallery_url`), each once by sha1.
 
-    Raises ScrapeError when the wiki may not or cannot be read or has no images to take.
+    Raises ScrapeError when the wiki may not or cannot be read, has no images to take, or lists too many files in a way
+    its API never does.
     """
     check_allowed(settings)
-    site = (await client.api(meta="siteinfo", siprop="general|rightsinfo")).get("query", {})
-    if "general" not in site:
-        raise ScrapeError(f"{settings.api_url} doesn't answer like a MediaWiki API; give the address of its api.php")
-    pages = await _file_pages(settings, client, progress)
-    missing: list[str] = []
-    if settings.gallery_url:
-        shown = await _shown_in_gallery(settings, client)
-        missing = sorted(shown - pages.keys())
-        pages = {title: page for title, page in pages.items() if title in shown}
-    if not pages:
+    site = await _site(client)
+    listing = await list_files(client, progress)
+    shown_there = await _shown_in_gallery(settings, client) if settings.gallery_url else None
+    pages, bad = _chosen(listing, shown_there)
+    if not pages and not bad:
         where = settings.gallery_url or settings.category
         raise ScrapeError(
             f"wiki {settings.api_url} lists no images{f' in {where}' if where else ''}; check the address"
             f"{' and that name' if where else ', and that files were uploaded to this wiki itself'}"
         )
-    await _ask_for_renderings(settings, client, pages)
-    rights = site.get("rightsinfo", {})
-    stated = " ".join(part for part in (rights.get("text", ""), rights.get("url", "")) if part)
-    images, rejects = sort_out(pages, settings, rights.get("text", ""))
+    check_lost(len(pages) + len(bad), bad, settings)
+    pages = await _with_renderings(settings, client, pages)
+    images, rejects = sort_out(pages, settings, site.rightsinfo.text)
+    rejects += bad
     rejects += [
-        Reject(title=t, sha1="", stage=STAGE, reason="in the gallery, but no file of this wiki") for t in missing
+        Reject(title=shown(title), sha1="", stage=STAGE, reason="in the gallery, but no file of this wiki")
+        for title in sorted((shown_there or set()) - pages.keys() - {reject.title for reject in bad})
     ]
     if not images:
         reason, _ = Counter(r.reason for r in rejects).most_common(1)[0]
@@ -64,10 +56,11 @@ async def take_inventory(
             f"wiki {settings.api_url} has no images to take: all {len(rejects)} files were set aside, most because: "
             f"{reason}; check the file types and the take-down list"
         )
+    assert site.general
     return Inventory(
-        wiki=site["general"].get("base") or settings.api_url,
-        site_name=site["general"].get("sitename", ""),
-        rights=stated,
+        wiki=site.general.base,
+        site_name=site.general.sitename,
+        rights=" ".join(part for part in (site.rightsinfo.text, site.rightsinfo.url) if part),
         listed=sum(1 + len(image.aliases) for image in images) + len(rejects),
         images=tuple(images),
         rejects=tuple(rejects),
@@ -85,60 +78,23 @@ def check_allowed(settings: ScrapeSettings) -> None:
             )
 
 
-async def _file_pages(
-    settings: ScrapeSettings, client: PoliteClient, progress: Callable[[int], None]
-) -> dict[str, Page]:
-    """Title → merged page of every file, sorted by title; of the category and all below it, if one is set."""
-    if not settings.category:
-        generator = {"generator": "allimages", "gaisort": "name", "gailimit": "500"}
-        pages = await _walk(client, generator | PROPERTIES, progress)
-        return dict(sorted(pages.items()))
-    root = settings.category.replace("_", " ")
-    waiting = [root if root.startswith("Category:") else f"Category:{root}"]
-    visited: set[str] = set()  # categories can contain each other
-    found: dict[str, Page] = {}
-    while waiting:
-        category = waiting.pop()
-        if category in visited:
-            continue
-        visited.add(category)
-        generator = {"generator": "categorymembers", "gcmtitle": category, "gcmtype": "file|subcat", "gcmlimit": "500"}
-        pages = await _walk(client, generator | PROPERTIES, progress)
-        found |= {title: page for title, page in pages.items() if page.get("ns") == 6}
-        waiting += sorted((title for title, page in pages.items() if page.get("ns") == 14), reverse=True)
-    return dict(sorted(found.items()))
+async def _site(client: PoliteClient) -> Query:
+    """What the wiki says of itself; its `general` facts are there."""
+    wiki, asked = client.settings.api_url, {"meta": "siteinfo", "siprop": "general|rightsinfo"}
+    site = parse_answer(await client.api(**asked), wiki, asked).query
+    if not site.general:
+        raise ScrapeError(f"{wiki} doesn't answer like a MediaWiki API; give the address of its api.php")
+    client.hosts.allow([site.general.base])
+    return site
 
 
-async def _walk(client: PoliteClient, params: dict[str, str], progress: Callable[[int], None]) -> dict[str, Page]:
-    """Follow `continue` to its end, merging the parts of each page. https://www.mediawiki.org/wiki/API:Continue"""
-    pages: dict[str, Page] = {}
-    continuation: dict[str, str] = {}
-    seen: set[str] = set()
-    while True:
-        answer = await client.api(**(params | continuation))
-        before = len(pages)
-        for page in answer.get("query", {}).get("pages", []):
-            _merge(pages.setdefault(page["title"], {}), page)
-        progress(len(pages) - before)
-        continuation = answer.get("continue", {})
-        if not continuation:
-            return pages
-        token = json.dumps(continuation, sort_keys=True)
-        if token in seen:
-            raise ScrapeError(
-                f"wiki {client.settings.api_url} repeats itself (continuation {token}) and would never end; "
-                "report it to the wiki's operators, or take one category"
-            )
-        seen.add(token)
-
-
-def _merge(page: Page, part: Page) -> None:
-    """Lists of categories and templates come in parts; of imageinfo the first is the newest revision."""
-    for name, value in part.items():
-        if name in ("categories", "templates"):
-            page.setdefault(name, []).extend(value)
-        else:
-            page.setdefault(name, value)
+def _chosen(listing: Listing, shown_there: set[str] | None) -> tuple[dict[str, FilePage], list[Reject]]:
+    """(pages, malformed entries), only those the gallery shows where there is one."""
+    pages, bad = listing.good(), list(listing.bad.values())
+    if shown_there is None:
+        return pages, bad
+    pages = {title: page for title, page in pages.items() if title in shown_there}
+    return pages, [reject for reject in bad if reject.title in shown_there]
 
 
 async def _shown_in_gallery(settings: ScrapeSettings, client: PoliteClient) -> set[str]:
@@ -149,35 +105,43 @@ async def _shown_in_gallery(settings: ScrapeSettings, client: PoliteClient) -> s
     return {f"File:{name}" for name in names}
 
 
-async def _ask_for_renderings(settings: ScrapeSettings, client: PoliteClient, pages: dict[str, Page]) -> None:
-    """Add `thumburl` to the imageinfo of every SVG. Only of those: asking makes the wiki render each one."""
+async def _with_renderings(
+    settings: ScrapeSettings, client: PoliteClient, pages: dict[str, FilePage]
+) -> dict[str, FilePage]:
+    """The pages, with `thumburl` in the info of every SVG. Only of those: asking makes the wiki render each one."""
     if SVG not in settings.include_mimes:
-        return
-    titles = [title for title, page in pages.items() if _info(page).get("mime") == SVG]
+        return pages
+    pages = dict(pages)
+    titles = [title for title, page in pages.items() if page.info and page.info.mime == SVG]
     for start in range(0, len(titles), TITLES_A_REQUEST):
-        some = "|".join(titles[start : start + TITLES_A_REQUEST])
+        asked = {
+            "titles": "|".join(titles[start : start + TITLES_A_REQUEST]),
+            "prop": "imageinfo",
+            "iiprop": "url",
+            "iiurlwidth": str(settings.svg_width),
+        }
         # No continuation: for a single title it would walk through the file's old revisions.
-        answer = await client.api(titles=some, prop="imageinfo", iiprop="url", iiurlwidth=str(settings.svg_width))
-        for page in answer.get("query", {}).get("pages", []):
-            _info(pages[page["title"]])["thumburl"] = _info(page).get("thumburl", "")
+        answer = parse_answer(await client.api(**asked), settings.api_url, asked)
+        for rendering in filter(None, map(parse_rendering, answer.query.pages)):
+            page = pages.get(rendering.title)
+            if page and page.info:
+                info = page.info.model_copy(update={"thumburl": rendering.imageinfo[0].thumburl})
+                pages[rendering.title] = page.model_copy(update={"info": info})
+    return pages
 
 
-def _info(page: Page) -> dict[str, Any]:
-    return (page.get("imageinfo") or [{}])[0]
-
-
-def sort_out(pages: dict[str, Page], settings: ScrapeSettings, rights: str) -> tuple[list[WikiImage], list[Reject]]:
+def sort_out(pages: dict[str, FilePage], settings: ScrapeSettings, rights: str) -> tuple[list[WikiImage], list[Reject]]:
     """(one image per sha1 with its other titles as aliases, rejects). With max_images, the first so many by sha1."""
     by_sha1: dict[str, list[WikiImage]] = {}
     rejects = []
     taken_down = _taken_down(pages, settings.takedown)
     for title, page in pages.items():
-        info = _info(page)
-        reason = _reason_against(info, settings, taken_down)
-        if reason:
-            rejects.append(Reject(title=title, sha1=info.get("sha1", ""), stage=STAGE, reason=reason))
+        info = page.info
+        reason = _reason_against(info, settings, taken_down) if info else NO_FILE
+        if info and not reason:
+            by_sha1.setdefault(info.sha1, []).append(_image(page, info, rights))
         else:
-            by_sha1.setdefault(info["sha1"], []).append(_image(title, page, rights))
+            rejects.append(Reject(title=title, sha1=info.sha1 if info else "", stage=STAGE, reason=reason or NO_FILE))
     first = sorted(by_sha1)[: settings.max_images or None]
     images = [by_sha1[sha1][0].model_copy(update={"aliases": _titles(by_sha1[sha1][1:])}) for sha1 in first]
     return images, rejects
@@ -187,45 +151,43 @@ def _titles(images: Iterable[WikiImage]) -> tuple[str, ...]:
     return tuple(image.title for image in images)
 
 
-def _taken_down(pages: dict[str, Page], takedown: tuple[str, ...]) -> set[str]:
+def _taken_down(pages: dict[str, FilePage], takedown: tuple[str, ...]) -> set[str]:
     """The sha1s that must not be used: those on the list, and those of the titles on it, under whatever title."""
     listed = {entry.strip().replace("_", " ").removeprefix("File:").lower() for entry in takedown}
-    by_title = {_info(p).get("sha1", "") for t, p in pages.items() if t.removeprefix("File:").lower() in listed}
+    by_title = {p.info.sha1 for t, p in pages.items() if p.info and t.removeprefix("File:").lower() in listed}
     return by_title | listed
 
 
-def _reason_against(info: dict[str, Any], settings: ScrapeSettings, taken_down: set[str]) -> str | None:
+def _reason_against(info: FileInfo, settings: ScrapeSettings, taken_down: set[str]) -> str | None:
     """Why a file is not taken, or None."""
-    if not info.get("sha1") or not info.get("url"):
-        return "the wiki has a page but no (public) file of this name"
-    if info["sha1"] in taken_down:
+    if info.sha1 in taken_down:
         return "on the take-down list"
-    if info.get("mime") not in settings.include_mimes:
-        return f"{info.get('mime', 'no file type')} is not among the file types to take"
-    pixels = info.get("width", 0) * info.get("height", 0)
-    if info["mime"] == SVG:
-        return None if info.get("thumburl") else "SVG, and the wiki offers no PNG of it"
-    if pixels > settings.max_pixels:
-        return f"{info['width']} × {info['height']} px is more than {settings.max_pixels} pixels"
+    if info.mime not in settings.include_mimes:
+        return f"{info.mime} is not among the file types to take"
+    if info.mime == SVG:
+        return None if info.thumburl else "SVG, and the wiki offers no PNG of it"
+    if info.width * info.height > settings.max_pixels:
+        return f"{info.width} × {info.height} px is more than {settings.max_pixels} pixels"
+    if info.size > settings.max_bytes:
+        return f"{info.size} bytes is more than max_bytes {settings.max_bytes}"
     return None
 
 
-def _image(title: str, page: Page, rights: str) -> WikiImage:
-    info = _info(page)
-    templates = [t["title"] for t in page.get("templates", [])]
-    categories = [c["title"] for c in page.get("categories", [])]
-    stated = str((info.get("extmetadata") or {}).get("LicenseShortName", {}).get("value", ""))
+def _image(page: FilePage, info: FileInfo, rights: str) -> WikiImage:
+    templates = [template.title for template in page.templates]
+    categories = [category.title for category in page.categories]
+    stated = info.extmetadata.licence.value
     return WikiImage(
-        title=title,
-        sha1=info["sha1"],
-        url=info.get("thumburl") or info["url"],
-        page_url=info.get("descriptionurl", ""),
-        mime=info["mime"],
-        width=info.get("width", 0),
-        height=info.get("height", 0),
-        size=info.get("size", 0),
-        timestamp=info.get("timestamp", ""),
-        uploader=info.get("user", ""),
+        title=page.title,
+        sha1=info.sha1,
+        url=info.thumburl or info.url,
+        page_url=info.descriptionurl,
+        mime=info.mime,
+        width=info.width,
+        height=info.height,
+        size=info.size,
+        timestamp=info.timestamp,
+        uploader=info.user,
         license=licence_of(templates, categories, stated, rights),
         license_evidence=evidence_of(templates, categories, stated, rights),
     )

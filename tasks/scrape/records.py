@@ -1,5 +1,10 @@
 """What the scrape stage hands from its inventory to its downloads and back."""
 
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from tasks.fields import Address, Bytes, Key, Report, Sha1
 from tasks.records import Record
 
 
@@ -10,10 +15,10 @@ class FetchJob(Record):
     whose bytes nothing vouches for.
     """
 
-    sha1: str
-    url: str
-    size: int
-    rendered_width: int = 0
+    sha1: Sha1
+    url: Address
+    size: Bytes
+    rendered_width: int = Field(default=0, ge=0)
 
     def content(self) -> str:
         """What is fetched, wherever it lies: the key of caches, free of titles and addresses."""
@@ -21,8 +26,23 @@ class FetchJob(Record):
 
 
 class Fetched(Record):
-    """What came of a job: the `key` of its bytes in the store, or the `reason` why they cannot be had."""
+    """What came of a job: the `key` of its verified bytes in the store, or the `reason` why it failed this time.
 
-    sha1: str
-    key: str | None = None
-    reason: str | None = None
+    Verified is an original with the sha1 that the API gave, and a rendering that decodes and is about as wide as asked.
+    A failure is never final, whatever its reason.
+    """
+
+    sha1: Sha1
+    key: Key | None = None
+    reason: Report | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if bool(self.key) == bool(self.reason):
+            raise ValueError("what was fetched has either a key or a reason")
+        return self
+
+    @property
+    def verified(self) -> bool:
+        """Whether the bytes are there and right: the only outcome that may be remembered."""
+        return self.key is not None

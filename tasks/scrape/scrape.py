@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 from tasks.records import Inventory, Original, Reject
 from tasks.scrape.download import fetch_all
+from tasks.scrape.failures import check_lost
 from tasks.scrape.inventory import STAGE, take_inventory
 from tasks.scrape.polite import PoliteClient
 from tasks.scrape.records import Fetched, FetchJob
@@ -42,9 +43,12 @@ async def scrape(
 ) -> tuple[Inventory, tuple[Original, ...], tuple[Reject, ...]]:
     """The whole stage without Prefect: (inventory, originals, images that could not be had).
 
-    The inventory's own rejects are not among the last. Raises ScrapeError, or Busy when a later try may succeed.
+    The inventory's own rejects are not among the last. Raises ScrapeError, also when more than `most_lost` could not be
+    had, or Busy when a later try may succeed.
     """
     async with PoliteClient(settings) as client:
         inventory = await take_inventory(settings, client)
         fetched = await fetch_all(jobs_of(inventory, settings), client, store, progress)
-    return inventory, *originals_of(inventory, fetched)
+    originals, lost = originals_of(inventory, fetched)
+    check_lost(len(inventory.images), lost, settings)
+    return inventory, originals, lost

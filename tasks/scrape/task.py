@@ -54,16 +54,19 @@ async def inventory(settings: ScrapeSettings) -> Inventory:
 async def fetch_batch(jobs: tuple[FetchJob, ...], settings: ScrapeSettings) -> tuple[Fetched, ...]:
     """Files of the wiki (`jobs`, not empty) → bytes in the store, or reasons, in the same order.
 
-    Fails, and so is not cached, while some files cannot be had for now; a retry fetches only those. Call it by `fetch`.
+    Fails, and so is not cached, while some files cannot be had; another run fetches only those. Call it by `fetch`.
     """
     async with PoliteClient(settings) as client:
-        return await fetch_all(jobs, client, Store())
+        fetched = await fetch_all(jobs, client, Store())
+    if not all(item.verified for item in fetched):
+        raise Incomplete(fetched)
+    return fetched
 
 
 async def fetch(jobs: tuple[FetchJob, ...], settings: ScrapeSettings) -> Outcome[tuple[Fetched, ...]]:
-    """`fetch_batch` through the cache. A few files that can't be had even after its retries don't stop the run.
+    """`fetch_batch` through the cache. Files that can't be had come back with their reason and don't stop the run.
 
-    They come back with their reason, nothing of that is cached, and the next run tries them again.
+    Nothing of a batch with failures is cached, and the next run tries them again.
     """
     try:
         return await call_async(fetch_batch, jobs, settings, keys_of=_stored_keys)

@@ -1,5 +1,6 @@
 """What counts as news of a wiki."""
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -13,9 +14,13 @@ from tasks.records import DatasetRef, Inventory, Reject, WikiImage
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def image(sha1: str, title: str = "", *aliases: str) -> WikiImage:
+def sha1(name: str) -> str:
+    return hashlib.sha1(name.encode()).hexdigest()
+
+
+def image(name: str, title: str = "", *aliases: str) -> WikiImage:
     return WikiImage(
-        title=title or f"File:{sha1}.png", sha1=sha1, url="", page_url="", mime="image/png", width=64, height=64,
+        title=title or f"File:{name}.png", sha1=sha1(name), url="", page_url="", mime="image/png", width=64, height=64,
         size=1, timestamp="", uploader="", license="", aliases=aliases,
     )  # fmt: skip
 
@@ -24,21 +29,21 @@ def inventory(*images: str | WikiImage, left_out: tuple[str, ...] = ()) -> Inven
     return Inventory(
         wiki="", site_name="", rights="", listed=len(images) + len(left_out),
         images=tuple(i if isinstance(i, WikiImage) else image(i) for i in images),
-        rejects=tuple(reject(sha1, "scrape") for sha1 in left_out),
+        rejects=tuple(reject(name, "scrape") for name in left_out),
     )  # fmt: skip
 
 
-def reject(sha1: str, stage: str) -> Reject:
-    return Reject(title=f"File:{sha1}.png", sha1=sha1, stage=stage, reason="on the take-down list")
+def reject(name: str, stage: str) -> Reject:
+    return Reject(title=f"File:{name}.png", sha1=sha1(name), stage=stage, reason="on the take-down list")
 
 
-def rows(*sha1s: str) -> dict[str, str]:
-    return {sha1: f"File:{sha1}.png" for sha1 in sha1s}
+def rows(*names: str) -> dict[str, str]:
+    return {sha1(name): f"File:{name}.png" for name in names}
 
 
 def test_what_the_dataset_does_not_know_is_new():
     assert changes(inventory("a", "b"), rows("a"), set()) == Changes(new=("File:b.png",))
-    assert changes(inventory("a", "b"), rows("a"), {"b"}) == Changes()
+    assert changes(inventory("a", "b"), rows("a"), {sha1("b")}) == Changes()
     assert changes(inventory("a"), {}, set()) == Changes(new=("File:a.png",))
 
 
@@ -75,9 +80,9 @@ def collected(tmp_path, monkeypatch, *rejects: Reject, not_fetched: tuple[str, .
 def test_what_scrape_left_out_is_not_collected_and_what_the_wiki_did_not_give_is_tried_daily(tmp_path, monkeypatch):
     """A title that is struck off the take-down list is new at once."""
     rejects = [reject("struck off", "scrape"), reject("lost", "scrape"), reject("broken", "convert")]
-    collected(tmp_path, monkeypatch, *rejects, not_fetched=("lost",))
-    assert last_collected("sample", NOW + TRY_AGAIN - timedelta(seconds=1)) == ({}, {"broken", "lost"})
-    assert last_collected("sample", NOW + TRY_AGAIN) == ({}, {"broken"})
+    collected(tmp_path, monkeypatch, *rejects, not_fetched=(sha1("lost"),))
+    assert last_collected("sample", NOW + TRY_AGAIN - timedelta(seconds=1)) == ({}, {sha1("broken"), sha1("lost")})
+    assert last_collected("sample", NOW + TRY_AGAIN) == ({}, {sha1("broken")})
     assert last_collected("another", NOW) == ({}, set())
 
 
@@ -85,4 +90,4 @@ def test_what_an_older_version_kept_can_be_read(tmp_path, monkeypatch):
     kept = collected(tmp_path, monkeypatch, reject("broken", "convert"))
     old = {name: value for name, value in kept.items() if name not in ("at", "not_fetched")}
     (tmp_path / "parts" / "sample" / "collect.json").write_text(json.dumps(old))
-    assert last_collected("sample", NOW) == ({}, {"broken"})
+    assert last_collected("sample", NOW) == ({}, {sha1("broken")})

@@ -1,13 +1,17 @@
 """The sample wiki's server, misbehaving on request and remembering who asked for what, and when."""
 
+import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Any
 
 from samples.wiki.content import SampleWiki
 from samples.wiki.server import RunningWiki, WikiHandler, serve
+
+Alter = Callable[[dict[str, Any], str], None]
 
 
 @dataclass
@@ -22,6 +26,7 @@ class Fault:
     times: int = 1
     promise: int = 0  # bytes more than are sent: the connection breaks off
     unless: str = ""  # a request header that gets the right answer
+    stream: Callable[[], Iterator[bytes]] | None = None  # instead of `body`: parts, sent until nobody reads them
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,15 @@ class Request:
 
 
 class FaultyWiki:
-    """A running sample wiki: `faults` to come, `requests` so far. `slow`: seconds each answer takes."""
+    """A running sample wiki: `faults` to come, `requests` so far, bytes `streamed` to a client.
 
-    def __init__(self, faults: list[Fault], slow: float, robots: str | None):
-        self.faults, self.slow, self.robots = faults, slow, robots
+    `slow`: seconds each answer takes; `alter` changes what api.php says, given the JSON and the request's path.
+    """
+
+    def __init__(self, faults: list[Fault], slow: float, robots: str | None, alter: Alter):
+        self.faults, self.slow, self.robots, self.alter = faults, slow, robots, alter
         self.requests: list[Request] = []
+        self.streamed = 0
         self.lock = Lock()
         self.running: RunningWiki
 
@@ -62,10 +71,14 @@ class FaultyWiki:
 
 @contextmanager
 def faulty_wiki(
-    *faults: Fault, slow: float = 0, robots: str | None = None, wiki: SampleWiki | None = None
+    *faults: Fault,
+    slow: float = 0,
+    robots: str | None = None,
+    wiki: SampleWiki | None = None,
+    alter: Alter = lambda content, path: None,
 ) -> Iterator[FaultyWiki]:
     """Serve the sample wiki (or `wiki`) with faults."""
-    faulty = FaultyWiki(list(faults), slow, robots)
+    faulty = FaultyWiki(list(faults), slow, robots, alter)
 
     class Handler(WikiHandler):
         def do_GET(self) -> None:
@@ -82,10 +95,28 @@ def faulty_wiki(
             else:
                 super().do_GET()
 
+        def send(self, status: int, body: bytes, kind: str, etag: str = "") -> None:
+            if self.path.startswith("/api.php"):
+                content = json.loads(body)
+                faulty.alter(content, self.path)
+                body = json.dumps(content).encode()
+            super().send(status, body, kind, etag)
+
+        def _stream(self, fault: Fault) -> None:
+            self.close_connection = True
+            self.end_headers()
+            with suppress(OSError):
+                for part in fault.stream() if fault.stream else ():
+                    self.wfile.write(part)
+                    faulty.streamed += len(part)
+
         def _fail(self, fault: Fault) -> None:
             self.send_response(fault.status)
             for name, value in {"Content-Type": fault.kind, **fault.headers}.items():
                 self.send_header(name, value)
+            if fault.stream:
+                self._stream(fault)
+                return
             self.send_header("Content-Length", str(len(fault.body) + fault.promise))
             self.end_headers()
             self.wfile.write(fault.body)

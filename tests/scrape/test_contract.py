@@ -11,7 +11,8 @@ from samples.wiki.server import serve
 from tasks.records import Inventory
 from tasks.scrape import gallery
 from tasks.scrape.errors import Busy
-from tasks.scrape.inventory import PROPERTIES, _walk, take_inventory
+from tasks.scrape.inventory import take_inventory
+from tasks.scrape.listing import PROPERTIES, Listing, walk
 from tasks.scrape.polite import PoliteClient
 from tasks.scrape.scrape import scrape
 from tasks.scrape.settings import SVG
@@ -138,8 +139,11 @@ async def test_continuations_have_the_same_shape_and_end(mediawiki, sample, quic
     shapes = []
     for url in (mediawiki, sample):
         async with PoliteClient(quick(f"{url}/api.php")) as client:
-            whole = await _walk(client, PROPERTIES | {"generator": "allimages", "gailimit": "500"}, lambda n: None)
-            assert await _walk(client, tiny, lambda n: None) == whole
+            whole, parts = Listing(), Listing()
+            await walk(client, PROPERTIES | {"generator": "allimages", "gailimit": "500"}, whole, lambda n: None)
+            await walk(client, tiny, parts, lambda n: None)
+            assert parts.good() == whole.good()
+            assert not whole.bad
             shape = []
             continuation: dict[str, str] = {}
             for _ in range(6):

@@ -1,14 +1,20 @@
 """Downloads are verified, kept file by file, and never fetched twice; what fails is named."""
 
 import hashlib
+import io
+from dataclasses import replace
 
+import httpx
 import pytest
+from PIL import Image
+from pydantic import ValidationError
 
 from tasks.records import Inventory
-from tasks.scrape.download import fetch_all, original_address, recall
-from tasks.scrape.errors import Busy, Incomplete
+from tasks.scrape.download import fetch_all, keep, original_address, recall
+from tasks.scrape.errors import Down, Resting, ScrapeError
 from tasks.scrape.inventory import take_inventory
 from tasks.scrape.polite import PoliteClient
+from tasks.scrape.records import FetchJob
 from tasks.scrape.scrape import jobs_of, originals_of, scrape
 from tests.scrape.faults import Fault, faulty_wiki, small_wiki
 
@@ -79,9 +85,8 @@ async def test_after_an_outage_only_what_is_missing_is_fetched(started, store):
         _, jobs, client = await started(running)
         for job in jobs[:3]:
             running.faults.append(Fault(job.url.partition("/images/")[2], 503, times=4))
-        with pytest.raises(Busy, match="3 of 8 files can't be had now") as caught:
-            await fetch_all(jobs, client, store)
-        assert not isinstance(caught.value, Incomplete)  # too many to leave out
+        failed = await fetch_all(jobs, client, store)
+        assert [f.verified for f in failed] == [False] * 3 + [True] * 5
         assert [recall(job, store) is None for job in jobs] == [True] * 3 + [False] * 5
         running.requests.clear()
         fetched = await fetch_all(jobs, client, store)
@@ -93,10 +98,8 @@ async def test_one_file_that_always_fails_does_not_cost_the_others(started, stor
     with faulty_wiki(wiki=small_wiki(8)) as running:
         _, jobs, client = await started(running)
         running.faults.append(Fault(jobs[0].url.partition("/images/")[2], 503, times=99))
-        with pytest.raises(Incomplete) as caught:
-            await fetch_all(jobs, client, store)
-    bad, *good = caught.value.fetched
-    assert bad.key is None
+        bad, *good = await fetch_all(jobs, client, store)
+    assert not bad.verified
     assert "503" in (bad.reason or "")
     assert all(f.key for f in good)
 
@@ -116,3 +119,136 @@ def test_fandom_is_asked_for_the_original():
     latest = "https://static.wiki.example/show/images/a/ab/Name.png/revision/latest?cb=20240102"
     assert original_address(latest) == f"{latest}&format=original"
     assert original_address("https://wiki.example/images/a/ab/Name.png") == "https://wiki.example/images/a/ab/Name.png"
+
+
+BAD_ANSWERS = {
+    "forbidden": Fault("", 403, b"<html>no</html>"),
+    "html": Fault("", 200, b"<html>please come in</html>", "text/html"),
+    "teapot": Fault("", 418),
+    "partial": Fault("", 206, b"x"),
+    "not modified": Fault("", 304, b""),
+    "empty": Fault("", 200, b"", "image/png"),
+    "always 500": Fault("", 500),
+    "torn": Fault("", 200, b"x", promise=100),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_ANSWERS.values(), ids=BAD_ANSWERS.keys())
+async def test_what_was_not_verified_is_a_failure_that_the_healed_wiki_mends(started, store, fault):
+    with faulty_wiki(wiki=small_wiki()) as running:
+        _, jobs, client = await started(running)
+        running.faults += [replace(fault, match=httpx.URL(job.url).path, times=99) for job in jobs[:2]]
+        fetched = await fetch_all(jobs, client, store)
+        assert [f.verified for f in fetched] == [False] * 2 + [True] * 4
+        assert all(f.reason for f in fetched[:2])
+        assert [recall(job, store) is None for job in jobs] == [True] * 2 + [False] * 4
+        running.faults.clear()
+        assert all(f.verified for f in await fetch_all(jobs, client, store))
+
+
+async def test_two_files_that_always_fail_of_24_are_two_rejects(quick, store):
+    small = small_wiki(24)
+    with faulty_wiki(wiki=small) as running:
+        running.faults += [Fault(file.path, 500, times=999) for file in small.files[3:5]]
+        _, originals, lost = await scrape(quick(running.api_url), store)
+        assert len(originals) == 22
+        assert sorted(r.title for r in lost) == sorted(f.title for f in small.files[3:5])
+        assert len(running.asked("/images/")) == 22 + 2 * 4  # as often as `attempts` says and no more
+        assert all(r.reason.startswith("not to be had now: ") and "500" in r.reason for r in lost)
+
+
+async def test_a_wiki_that_is_down_ends_the_batch_after_a_few_files(started, store):
+    with faulty_wiki(wiki=small_wiki(40)) as running:
+        _, jobs, client = await started(running)
+        running.faults.append(Fault("/", 500, times=9999))
+        with pytest.raises(Down, match=r"of 40 files can't be had now.*in a row"):
+            await fetch_all(jobs, client, store)
+        assert len(running.asked("/images/")) < 60  # and not 40 × 4
+
+
+async def test_many_files_that_always_fail_end_neither_this_run_nor_the_next(quick, store):
+    """Ten of forty: in the second run they are all that is asked for, and the host looks down but for its API."""
+    small = small_wiki(40)
+    with faulty_wiki(wiki=small) as running:
+        running.faults += [Fault(file.path, 500, times=9999) for file in small.files[:10]]
+        for _ in range(2):
+            _, originals, lost = await scrape(quick(running.api_url), store)
+            assert (len(originals), len(lost)) == (30, 10)
+
+
+async def test_a_wiki_of_which_most_is_lost_stops_the_run_and_mends(quick, store):
+    small = small_wiki(24)
+    with faulty_wiki(wiki=small) as running:
+        running.faults += [Fault(f.path, 200, b"<html>come in</html>", times=99) for f in small.files[2:]]
+        with pytest.raises(ScrapeError, match=r"22 of 24 files .* more than most_lost 0\.25; 22 because: wrong bytes"):
+            await scrape(quick(running.api_url), store)
+        running.faults.clear()
+        _, originals, lost = await scrape(quick(running.api_url), store)
+    assert (len(originals), lost) == (24, ())
+
+
+async def test_a_long_rest_is_respected_by_the_whole_batch(started, store):
+    with faulty_wiki(wiki=small_wiki()) as running:
+        _, jobs, client = await started(running)
+        path = httpx.URL(jobs[0].url).path
+        running.faults.append(Fault(path, 503, headers={"Retry-After": "3600"}, times=9))
+        with pytest.raises(Resting, match=r"1 of 6 files.*3600 s"):
+            await fetch_all(jobs, client, store)
+        assert len(running.asked(path)) == 1
+    assert [recall(job, store) is None for job in jobs] == [True] + [False] * 5
+
+
+def picture(width: int, height: int = 40, form: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    Image.effect_noise((width, height), 40).convert("RGB").save(out, form)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (picture(512), None),
+        (picture(960), None),  # the next of the widths the wiki offers
+        (picture(512, form="WEBP"), None),
+        (picture(64), "wrong size"),
+        (picture(2000), "wrong size"),
+        (b"<html>error</html>", "no image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no image"),
+        (picture(512, 512)[:5000], "no image"),
+        (b"", "no image"),
+    ],
+)
+async def test_a_rendered_svg_is_kept_only_if_it_is_an_image_of_about_that_width(started, store, data, reason):
+    with faulty_wiki(wiki=small_wiki()) as running:
+        _, jobs, client = await started(running)
+        job = jobs[0].model_copy(update={"rendered_width": 512})
+        running.faults.append(Fault(httpx.URL(job.url).path, 200, data, "image/png", times=9))
+        (fetched,) = await fetch_all([job], client, store)
+    assert fetched.verified is (reason is None)
+    assert (fetched.reason or "").partition(":")[0] == (reason or "")
+    assert (recall(job, store) is None) is (reason is not None)
+
+
+async def test_a_rendering_kept_unseen_before_is_looked_at(started, store):
+    with faulty_wiki(wiki=small_wiki()) as running:
+        _, jobs, client = await started(running)
+        job = jobs[0].model_copy(update={"rendered_width": 512})
+        keep(job, b"<html>error</html>", store)
+        running.faults.append(Fault(httpx.URL(job.url).path, 200, picture(512), "image/png", times=9))
+        (fetched,) = await fetch_all([job], client, store)
+    assert fetched.verified
+
+
+async def test_an_index_entry_that_is_no_key_is_none(started, store):
+    with faulty_wiki(wiki=small_wiki()) as running:
+        _, jobs, client = await started(running)
+        await fetch_all(jobs[:1], client, store)
+        (entry,) = (store.root / "fetched").rglob(jobs[0].sha1)
+        entry.write_text("../../../etc/passwd")
+        assert recall(jobs[0], store) is None
+
+
+@pytest.mark.parametrize("sha1", ["../../x", "/etc/passwd", "AB" * 20, ""])
+def test_a_job_of_no_sha1_cannot_be_made(sha1):
+    with pytest.raises(ValidationError):
+        FetchJob(sha1=sha1, url="http://127.0.0.1/a.png", size=1)

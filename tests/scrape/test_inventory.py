@@ -7,6 +7,7 @@ import pytest
 from samples.wiki.content import SampleWiki
 from samples.wiki.server import serve
 from tasks.records import Inventory
+from tasks.scrape.answers import FilePage
 from tasks.scrape.errors import ScrapeError
 from tasks.scrape.inventory import sort_out, take_inventory
 from tasks.scrape.polite import PoliteClient
@@ -157,9 +158,17 @@ async def test_a_request_the_wiki_refuses_is_one_line(inventory):
 
 
 def test_a_page_without_a_public_file_and_an_svg_nobody_renders_are_rejects(quick):
-    hidden = {"ns": 6, "title": "File:Hidden.png", "imageinfo": [{"filehidden": True, "mime": "image/png"}]}
-    svg = {"url": "http://127.0.0.1/a.svg", "sha1": "aa", "mime": "image/svg+xml", "width": 0, "height": 0}
-    pages = {"File:Hidden.png": hidden, "File:Gone.png": {"ns": 6}, "File:A.svg": {"imageinfo": [svg]}}
+    address = "http://127.0.0.1/a.svg"
+    svg = {
+        "url": address, "descriptionurl": address, "sha1": "aa" * 20, "mime": "image/svg+xml", "width": 0, "height": 0,
+        "size": 5, "timestamp": "2024-01-01T00:00:00Z",
+    }  # fmt: skip
+    entries = [
+        {"ns": 6, "title": "File:Hidden.png", "imageinfo": [{"filehidden": True, "mime": "image/png"}]},
+        {"ns": 6, "title": "File:Gone.png"},
+        {"ns": 6, "title": "File:A.svg", "imageinfo": [svg]},
+    ]
+    pages = {entry["title"]: FilePage.model_validate(entry) for entry in entries}
     images, rejects = sort_out(pages, quick("http://127.0.0.1/api.php"), "")
     assert images == []
     assert [r.reason.split(",")[0] for r in rejects] == [

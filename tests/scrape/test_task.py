@@ -55,7 +55,7 @@ def test_a_second_run_comes_from_the_cache_and_a_bad_file_stops_nothing(quick, p
     small = small_wiki()
     with faulty_wiki(wiki=small) as wiki:
         settings = quick(wiki.api_url)
-        wiki.faults.append(Fault(small.files[0].path, 503, times=12))  # as often as three tries ask for it
+        wiki.faults.append(Fault(small.files[0].path, 503, times=4))  # as often as a run asks for it
         originals, (lost,), cached = asyncio.run(collect(settings))
         assert (len(originals), cached) == (5, False)
         assert "not to be had now" in lost.reason
