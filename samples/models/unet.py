@@ -23,6 +23,7 @@ from transformers import CLIPImageProcessorPil
 from samples.models.drawings import Drawings
 from tasks.finetune.errors import Interrupted
 from tasks.finetune.job import TrainingJob
+from tasks.finetune.made import UnetProgress
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.state import saved_progress
 from tasks.finetune.steps import Step
@@ -149,10 +150,12 @@ def train_base(drawings: Drawings, base: Path, work: Path, target: Path) -> floa
 
     with contextlib.suppress(Interrupted):
         train(job, store, watched, stopping=lambda: reached[0] >= SHIPPED)
-    progress = saved_progress(work / "unet" / "unet.safetensors")
+    (folder,) = (work / "unet").glob("unet-*")
+    progress = saved_progress(folder, UnetProgress)
     assert progress is not None
-    shipped = next(s for s in progress["snapshots"] if s["epoch"] == SHIPPED)
-    install(shipped["unet"]["key"], store, untrained, target)
+    shipped = progress.snapshots[-1].file
+    assert shipped is not None
+    install(shipped.key, store, untrained, target)
     speeds = [json.loads(line)["images_per_second"] for line in (work / "unet-log.jsonl").read_text().splitlines()]
     return len(drawings.where(held_out=False).things) * SHIPPED / (sum(speeds) / len(speeds))
 

@@ -63,7 +63,8 @@ def main() -> int:
     try:
         train(
             job, Store(), report, stopping,
-            lambda line: print(line, flush=True) if leads else None, lambda epoch: _say({"drawn": epoch}),
+            lambda line: print(line, flush=True) if leads else None,
+            lambda epoch, folder: _say({"drawn": epoch, "folder": str(folder)}),
         )  # fmt: skip
     except Interrupted as error:
         _say({"error": str(error), "kind": "Interrupted"})

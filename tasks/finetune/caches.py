@@ -24,23 +24,24 @@ def cache_all(
     Raises DatasetError for pictures that do not decode, ModelError for a base that cannot be used.
     """
     if accelerator.is_main_process:
-        latents = _latents(trained, held_out, settings, folder, accelerator)
+        latents = _latents(trained, held_out, settings, folder, accelerator, log)
         accelerator.wait_for_everyone()
     else:
         accelerator.wait_for_everyone()
-        latents = _latents(trained, held_out, settings, folder, accelerator)
+        latents = _latents(trained, held_out, settings, folder, accelerator, log)
     text, held_text, previews = _text(trained, held_out, settings, accelerator, log)
     return TrainingData(latents[0], text, latents[1], held_text, previews)
 
 
 def _latents(
-    trained: list[Row], held_out: list[Row], settings: FinetuneSettings, folder: Path, accelerator: Accelerator
-) -> tuple[Any, Any]:
+    trained: list[Row], held_out: list[Row], settings: FinetuneSettings, folder: Path, accelerator: Accelerator,
+    log: Callable[[str], None],
+) -> tuple[Any, Any]:  # fmt: skip
     base = (settings.base_model, settings.revision)
     vae: Any = load_part("vae", *base)
     vae.eval().requires_grad_(False).to(accelerator.device)
     return tuple(
-        cache_latents(vae, model_identity(*base), rows, settings.resolution, folder) if rows else None
+        cache_latents(vae, model_identity(*base), rows, settings.resolution, folder, log) if rows else None
         for rows in (trained, held_out)
     )  # type: ignore[return-value]
 

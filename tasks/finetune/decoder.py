@@ -22,15 +22,18 @@ from tasks.finetune.data import Row, pixels
 from tasks.finetune.errors import Interrupted, LossError
 from tasks.finetune.latents import LatentCache
 from tasks.finetune.loss import cosine, order
+from tasks.finetune.made import DecoderMade, DecoderProgress
 from tasks.finetune.memory import peak_memory
+from tasks.finetune.parts import decoder_plan
+from tasks.finetune.resume import Resume
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.snapshots import decoder_parameters
 from tasks.finetune.state import load_state, save_state
 from tasks.finetune.steps import Step
 from tasks.randomness import generator_for
 
-# (which of the marks, decoder weights by name, held-out PSNR) → JSON kept in the state
-SaveDecoder = Callable[[int, dict[str, torch.Tensor], float | None], dict[str, Any]]
+# (step, decoder weights by name, held-out PSNR) → what was made
+SaveDecoder = Callable[[int, dict[str, torch.Tensor], float | None], DecoderMade]
 
 
 @torch.no_grad()
@@ -51,17 +54,18 @@ def train_decoder(
     latents: LatentCache,
     rows: list[Row],
     held_out: tuple[LatentCache, list[Row]] | None,
-    marks: int,
+    wanted: set[int],
     settings: FinetuneSettings,
-    state_path: Path,
+    folder: Path,
+    resume: Resume[DecoderMade],
     accelerator: Accelerator,
     save_decoder: SaveDecoder,
     report: Callable[[Step], None],
     stopping: Callable[[], bool],
-) -> dict[str, Any]:
-    """Train the decoder with L1 on pixels; snapshots at `marks` evenly spaced steps, and one (mark 0) before the first.
+) -> DecoderProgress:
+    """Train the decoder from `resume` with L1 on pixels; returns the progress. Same errors as `train_unet`.
 
-    Returns the progress with `snapshots` as `save_decoder` gave them. Same errors as `train_unet`.
+    After each of the `wanted` steps it has a snapshot, made by `save_decoder` unless it is there already.
     """
     device = accelerator.device
     vae.requires_grad_(False).to(device)
@@ -69,37 +73,36 @@ def train_decoder(
     for p in named.values():
         p.requires_grad_(True)
     optimizer = torch.optim.AdamW(named.values(), lr=settings.decoder_learning_rate, weight_decay=0.0, fused=True)
-    progress = load_state(state_path, named, optimizer, None) or {"step": 0, "losses": [], "snapshots": []}
-    batch = min(settings.decoder_batch_size, len(rows))
-    per_epoch = len(rows) // batch
+    progress = resume.progress
+    if resume.state:
+        load_state(resume.state, named, optimizer, None)
+    batch, per_epoch = decoder_plan(len(rows), settings)
     steps = per_epoch * settings.decoder_epochs
-    at: dict[int, list[int]] = {}  # a short training may have several marks at one step
-    for mark in range(1, marks + 1):
-        at.setdefault(max(1, round(steps * mark / marks)), []).append(mark)
-    began, first = time.monotonic(), progress["step"]
+    missing = {step for step in wanted if not progress.has(step)}
+    began, first = time.monotonic(), progress.step
 
-    def snapshot(mark: int) -> None:
+    def snapshot() -> None:
         value = psnr(vae, held_out[0], held_out[1], settings.resolution, device) if held_out else None
-        progress["snapshots"].append(save_decoder(mark, named, value))  # type: ignore[arg-type]
+        progress.add(save_decoder(progress.step, named, value))  # type: ignore[arg-type]
 
-    if not progress["snapshots"]:
-        snapshot(0)
-    for step in range(progress["step"], steps):
+    if progress.step in missing:
+        snapshot()
+    for step in range(progress.step, steps):
         epoch, within = divmod(step, per_epoch)
         chosen = order(settings.seed, epoch, len(rows))[within * batch : (within + 1) * batch]
         rate = cosine(step, steps, settings.decoder_learning_rate)
         loss = optimize_decoder(vae, named, optimizer, latents, rows, chosen, step, rate, settings, accelerator)
-        progress["step"] = step + 1
-        progress["losses"].append(loss)
+        progress.step = step + 1
+        progress.losses.append(loss)
         took = (time.monotonic() - began) / (step + 1 - first)
         peak, left = peak_memory(device), took * (steps - step - 1)
         report(Step(step + 1, steps, (step + 1) / per_epoch, loss, rate, batch / took, peak, left))
-        for mark in at.get(step + 1, ()):
-            snapshot(mark)
-        stop = stopping()
-        if stop or step + 1 in at or (step + 1) % settings.checkpoint_steps == 0:
-            save_state(state_path, named, optimizer, None, progress)
-        if stop and step + 1 < steps:
+        if step + 1 in missing:
+            snapshot()
+        stop, last = stopping(), step + 1 == steps
+        if last or stop or step + 1 in missing or (step + 1) % settings.checkpoint_steps == 0:
+            save_state(folder, named, optimizer, None, progress)
+        if stop and not last:
             raise Interrupted(f"decoder stopped at step {step + 1} of {steps}; run the stage again to go on from there")
     return progress
 

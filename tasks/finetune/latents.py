@@ -1,5 +1,6 @@
 """What the frozen models say of the data, computed once: latent means and stds, and text embeddings."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from tasks.files import replace_file
 from tasks.finetune.data import Row, check_pictures, pixels
+from tasks.finetune.intact import intact, keep, kept
 from tasks.settings import digest
 
 
@@ -35,14 +36,19 @@ class TextCache:
 
 
 @torch.no_grad()
-def cache_latents(vae: Any, vae_id: str, rows: list[Row], resolution: int, folder: Path) -> LatentCache:
+def cache_latents(
+    vae: Any, vae_id: str, rows: list[Row], resolution: int, folder: Path, log: Callable[[str], None]
+) -> LatentCache:
     """Encode every picture once, in fp32, and keep the result on disk under its content: ids, VAE, resolution.
 
+    A file that is damaged is set aside, and the pictures encoded again.
     Raises DatasetError, before anything is encoded, when pictures do not decode.
     """
     ids = tuple(row.id for row in rows)
-    path = folder / f"latents-{digest([ids, vae_id, resolution])[:16]}.safetensors"
-    if path.exists():
+    stem = f"latents-{digest([ids, vae_id, resolution])[:16]}"
+    for path in kept(folder, stem):
+        if not intact(path, log):
+            continue
         tensors = load_file(path)
         return LatentCache(ids, tensors["mean"], tensors["std"])
     check_pictures(rows, resolution)
@@ -53,7 +59,10 @@ def cache_latents(vae: Any, vae_id: str, rows: list[Row], resolution: int, folde
         means.append((posterior.mean * vae.config.scaling_factor).cpu())
         stds.append((posterior.std * vae.config.scaling_factor).cpu())
     cache = LatentCache(ids, torch.cat(means).contiguous(), torch.cat(stds).contiguous())
-    replace_file(path, lambda partial: save_file({"mean": cache.mean, "std": cache.std}, partial))
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{stem}.partial"
+    save_file({"mean": cache.mean, "std": cache.std}, partial)
+    keep(partial, stem)
     return cache
 
 

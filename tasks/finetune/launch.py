@@ -10,9 +10,10 @@ from pathlib import Path
 
 from tasks.finetune import errors
 from tasks.finetune.errors import FinetuneError
-from tasks.finetune.job import TrainingJob
+from tasks.finetune.job import TrainingJob, read_training
 from tasks.finetune.steps import Step
 from tasks.records import Training
+from tasks.store import write_atomically
 
 STOP_SECONDS = 60.0
 
@@ -21,19 +22,17 @@ def launch(
     job: TrainingJob,
     report: Callable[[str, Step], None] = lambda stage, step: None,
     log: Callable[[str], None] = lambda line: None,
-    drawn: Callable[[int], None] = lambda epoch: None,
+    drawn: Callable[[int, Path], None] = lambda epoch, folder: None,
 ) -> Training:
     """Train in a child process (torchrun when `processes` is over 1) and return the result.
 
-    `report` gets "unet" or "decoder" and the step about once a second; `log` gets the child's other lines, `drawn` the
-    epochs whose previews are there. Whatever ends the caller ends the child: it gets SIGTERM, saves its state, and
-    the same job resumes there next time.
+    `report` gets "unet" or "decoder" and the step about once a second; `log` gets the child's other lines, `drawn` an
+    epoch whose previews are there, and their folder. Whatever ends the caller ends the child: it gets SIGTERM, saves
+    its state, and the same job resumes there next time.
     Raises the child's own FinetuneError.
     """
-    folder = Path(job.folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "job.json"
-    path.write_text(job.model_dump_json())
+    path, result = job.files()
+    write_atomically(path, job.model_dump_json().encode())
     process = subprocess.Popen(
         _command(job, path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -49,7 +48,7 @@ def launch(
             elif "error" in message:
                 failure = failure or getattr(errors, message["kind"], FinetuneError)(message["error"])
             elif "drawn" in message:
-                drawn(message["drawn"])
+                drawn(message["drawn"], Path(message["folder"]))
             else:
                 report(message.pop("stage"), Step(**message))
         status = process.wait()
@@ -59,7 +58,7 @@ def launch(
         raise failure
     if status != 0:
         raise FinetuneError(f"training process ended with status {status}: {' | '.join(last_lines[-2:])}; run it again")
-    return Training.model_validate_json((folder / "training.json").read_text())
+    return read_training(result)[1]
 
 
 def _command(job: TrainingJob, path: Path) -> list[str]:

@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -21,14 +20,16 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 
 from tasks.finetune.errors import Interrupted, LossError
 from tasks.finetune.loss import draw, learning_rate, order
+from tasks.finetune.made import UnetMade, UnetProgress
 from tasks.finetune.memory import peak_memory
 from tasks.finetune.objective import TrainingData, held_out_loss, predict
+from tasks.finetune.resume import Resume
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.steps import Step, plan
 from tasks.finetune.trainee import Trainee, as_snapshot, prepare, save
 
-# (epoch, step, UNet with the snapshot's weights, mean train loss of the epoch, held-out loss) → JSON for the state
-SaveSnapshot = Callable[[int, int, torch.nn.Module, float | None, float | None], dict[str, Any]]
+# (epoch, step, UNet with the snapshot's weights, mean train loss of the epoch, held-out loss) → what was made
+SaveSnapshot = Callable[[int, int, torch.nn.Module, float | None, float | None], UnetMade]
 
 
 def train_unet(
@@ -36,51 +37,54 @@ def train_unet(
     scheduler: DDPMScheduler,
     data: TrainingData,
     settings: FinetuneSettings,
-    state_path: Path,
+    folder: Path,
+    resume: Resume[UnetMade],
+    epochs: dict[int, int],
     accelerator: Accelerator,
     save_snapshot: SaveSnapshot,
     report: Callable[[Step], None],
     stopping: Callable[[], bool],
-) -> dict[str, Any]:
-    """Train in place; returns the progress: step, `losses` per step and `snapshots` as `save_snapshot` gave them.
+) -> UnetProgress:
+    """Train in place from `resume` to the last of the steps in `epochs` (epoch → step); returns the progress.
 
+    After each of them it has a snapshot, made by `save_snapshot` unless it is there already. States go to `folder`.
     Raises LossError before the optimizer moves when a loss is not finite, and Interrupted, with the state saved,
     when `stopping()` turns true.
     """
-    trainee = prepare(unet, settings, state_path, accelerator)
+    trainee = prepare(unet, settings, resume, accelerator)
     progress, ids = trainee.progress, data.latents.ids
     batch, per_epoch = plan(len(ids), settings, accelerator.num_processes)
-    steps, began, first = settings.epochs * per_epoch, time.monotonic(), progress["step"]
+    steps, began, first = max(epochs.values()), time.monotonic(), progress.step
+    missing = {step: epoch for epoch, step in epochs.items() if not progress.has(step)}
 
     def snapshot(epoch: int) -> None:
         with as_snapshot(trainee) as model:
             held = held_out_loss(model, data, settings, scheduler, accelerator.device)
-            losses = progress["losses"][(epoch - 1) * per_epoch : epoch * per_epoch] if epoch else []
+            losses = progress.losses[(epoch - 1) * per_epoch : epoch * per_epoch] if epoch else []
             mean = sum(losses) / len(losses) if losses else None
             if accelerator.is_main_process:
-                progress["snapshots"].append(save_snapshot(epoch, progress["step"], model, mean, held))
+                progress.add(save_snapshot(epoch, progress.step, model, mean, held))
 
-    if progress["step"] == 0 and not progress["snapshots"]:
-        snapshot(0)
+    if progress.step in missing:
+        snapshot(missing[progress.step])
     # All processes look from here on, and stop after a step: none may leave another in the middle of one.
     _agreed(stopping(), accelerator)
-    for step in range(progress["step"], steps):
+    for step in range(progress.step, steps):
         epoch, within = divmod(step, per_epoch)
         rate = learning_rate(step, steps, settings)
         rows = order(settings.seed, epoch, len(ids))[within * batch : (within + 1) * batch]
         loss = optimize(trainee, rows, step, rate, data, scheduler, settings, accelerator)
-        progress["step"] = step + 1
-        progress["losses"].append(loss)
+        progress.step = step + 1
+        progress.losses.append(loss)
         took = (time.monotonic() - began) / (step + 1 - first)
         peak, left = peak_memory(accelerator.device), took * (steps - step - 1)
         report(Step(step + 1, steps, (step + 1) / per_epoch, loss, rate, batch / took, peak, left))
         last = step + 1 == steps
-        done = last or ((step + 1) % per_epoch == 0 and (epoch + 1) % settings.snapshot_every == 0)
-        if done:
-            snapshot(epoch + 1)
+        if step + 1 in missing:
+            snapshot(missing[step + 1])
         stop = _agreed(stopping(), accelerator)
-        if done or stop or (step + 1) % settings.checkpoint_steps == 0:
-            save(trainee, state_path, accelerator)
+        if last or step + 1 in missing or stop or (step + 1) % settings.checkpoint_steps == 0:
+            save(trainee, folder, accelerator)
         if stop and not last:
             raise Interrupted(
                 f"training stopped at step {step + 1} of {steps}; run the stage again to go on from there"

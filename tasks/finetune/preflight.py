@@ -13,14 +13,17 @@ from tasks.finetune.errors import DatasetError, FinetuneError, ModelError, Resou
 from tasks.finetune.lpips import load_lpips
 from tasks.finetune.memory import GIB, disk_budget, free_bytes, sizes_of, standing_memory
 from tasks.finetune.settings import FinetuneSettings
-from tasks.finetune.state import saved_progress
 from tasks.store import Store
 
 
 def preflight(
-    settings: FinetuneSettings, pictures: int, folder: Path, store: Store, log: Callable[[str], None]
+    settings: FinetuneSettings, pictures: int, folder: Path, store: Store, log: Callable[[str], None], made: int = 0,
+    state_bytes: int = 0,
 ) -> None:  # fmt: skip
-    """Log the disk budget, and raise in one line when the training cannot come to its end here."""
+    """Log the disk budget, and raise in one line when the training cannot come to its end here.
+
+    `made` snapshots and states of `state_bytes` are there already.
+    """
     if pictures < settings.processes:
         raise DatasetError(
             f"{pictures} pictures can't be shared among {settings.processes} processes; set processes to 1"
@@ -33,9 +36,7 @@ def preflight(
     unet, vae = (load_config(kind, settings.base_model, settings.revision) for kind in ("unet", "vae"))
     check_base(settings, unet, vae)
     sizes = sizes_of(unet, vae, settings)
-    states = [path for path in (folder / "unet.safetensors", folder / "decoder.safetensors") if path.exists()]
-    made = len((saved_progress(folder / "unet.safetensors") or {"snapshots": [None]})["snapshots"]) - 1
-    budget = disk_budget(sizes, settings, pictures, made, sum(path.stat().st_size for path in states))
+    budget = disk_budget(sizes, settings, pictures, made, state_bytes)
     log(str(budget))
     check_disk(
         {folder: budget.state + budget.cache} | ({Path(str(store.root)): budget.snapshots} if store.is_local else {})

@@ -1,34 +1,40 @@
 """What a training left behind, as the record the other stages read."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tasks.finetune.made import UnetProgress
 from tasks.finetune.settings import FinetuneSettings
-from tasks.records import DatasetRef, EpochLoss, Snapshot, StoredFile, Training
+from tasks.records import DatasetRef, EpochLoss, Snapshot, Training
 
 if TYPE_CHECKING:
     from tasks.finetune.objective import TrainingData
+    from tasks.finetune.train import DecoderTrained
 
 
 def training_of(
-    dataset: DatasetRef | str, settings: FinetuneSettings, progress: dict[str, Any], decoders: list[dict[str, Any]],
-    data: "TrainingData", per_epoch: int,
+    dataset: DatasetRef | str, settings: FinetuneSettings, progress: UnetProgress, epochs: dict[int, int],
+    decoder: "DecoderTrained", data: "TrainingData",
 ) -> Training:  # fmt: skip
-    """The Training of what the two loops kept in their progress; `per_epoch` is optimizer steps."""
+    """The Training of what the two parts made; `epochs` maps those of the snapshots to optimizer steps."""
+    made = {one.step: one for one in progress.snapshots}
+    steps = {epoch: step for epoch, step in epochs.items() if step in made}  # none where no snapshots are kept
+    decoders = dict(zip(steps, decoder.snapshots, strict=True)) if decoder.snapshots else {}
     snapshots = tuple(
         Snapshot(
-            **{k: made[k] for k in ("epoch", "step", "train_loss", "heldout_loss")},
-            weights="base" if made["epoch"] == 0 else "ema" if settings.ema_decay else "raw",
-            unet=StoredFile(**made["unet"]) if made["unet"] else None,
-            decoder=StoredFile(**decoder["file"]) if decoder["file"] else None,
-            decoder_psnr=decoder["psnr"],
+            epoch=epoch,
+            step=step,
+            weights="base" if epoch == 0 else "ema" if settings.ema_decay else "raw",
+            unet=made[step].file,
+            decoder=decoders[epoch].file if decoders else None,
+            train_loss=made[step].train_loss,
+            heldout_loss=made[step].heldout_loss,
+            decoder_psnr=decoders[epoch].psnr if decoders else None,
         )
-        for made, decoder in zip(
-            progress["snapshots"], decoders or [{"file": None, "psnr": None}] * len(progress["snapshots"]), strict=True
-        )
+        for epoch, step in steps.items()
     )
     held = {snapshot.epoch: snapshot.heldout_loss for snapshot in snapshots}
-    losses = progress["losses"]
-    epochs = [EpochLoss(epoch=0, train_loss=None, heldout_loss=held.get(0))] + [
+    losses, per_epoch = progress.losses, max(epochs.values()) // settings.epochs
+    means = [EpochLoss(epoch=0, train_loss=None, heldout_loss=held.get(0))] + [
         EpochLoss(epoch=e + 1, train_loss=sum(chunk) / len(chunk), heldout_loss=held.get(e + 1))
         for e in range(settings.epochs)
         if (chunk := losses[e * per_epoch : (e + 1) * per_epoch])
@@ -38,11 +44,11 @@ def training_of(
         base_revision=settings.revision,
         dataset_fingerprint=dataset if isinstance(dataset, str) else dataset.fingerprint,
         snapshots=snapshots,
-        losses=tuple(epochs),
-        psnr_before=decoders[0]["psnr"] if decoders else None,
-        psnr_after=decoders[-1]["psnr"] if decoders else None,
-        lpips_before=decoders[0]["lpips"] if decoders else None,
-        lpips_after=decoders[-1]["lpips"] if decoders else None,
+        losses=tuple(means),
+        psnr_before=decoder.snapshots[0].psnr if decoders else None,
+        psnr_after=decoder.snapshots[-1].psnr if decoders else None,
+        lpips_before=decoder.lpips_before,
+        lpips_after=decoder.lpips_after,
         truncated_captions=data.text.truncated,
         images_trained=len(data.latents.ids),
         images_held_out=len(data.held_out_latents.ids) if data.held_out_latents else 0,

@@ -1,27 +1,34 @@
-"""The one rolling resume state of a training: weights, optimizer moments, EMA and step, in one safetensors file."""
+"""The resume states of a training: weights, optimizer moments, EMA and progress, each in one safetensors file.
 
-import json
+A folder holds the states of one course of training, which settings and data determine to the bit. The last two are
+kept, so that one that is damaged costs the steps between them alone, and the farthest, when an earlier stretch of the
+course is trained again.
+"""
+
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
+from pydantic import ValidationError
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from tasks.files import replace_file
 from tasks.finetune.errors import FinetuneError, first_line
+from tasks.finetune.intact import keep, kept
+from tasks.finetune.made import Progress
 
 CHANNELS_LAST = "@channels_last"  # marks a tensor kept as [N, H, W, C]: turned, not copied, which saves gigabytes
+P = TypeVar("P", bound=Progress)
 
 
 def save_state(
-    path: Path,
+    folder: Path,
     named: dict[str, torch.nn.Parameter],
     optimizer: torch.optim.Optimizer,
     ema: list[torch.Tensor] | None,
-    progress: dict[str, Any],
+    progress: Progress,
 ) -> None:
-    """Replace the state at `path` atomically. `progress` is JSON (step, losses, snapshots so far)."""
+    """Write the state after `progress.step` to the folder, beside the one before it. Never more than one is lost."""
     tensors = {f"weight/{name}": p.detach() for name, p in named.items()}
     for name, p in named.items():
         for key, value in optimizer.state.get(p, {}).items():
@@ -29,8 +36,33 @@ def save_state(
                 tensors[f"{key}/{name}"] = value
     for name, shadow in zip(named, ema or (), strict=bool(ema)):
         tensors[f"ema/{name}"] = shadow
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / "state.partial"
     laid = dict(_laid_out(name, tensor.cpu()) for name, tensor in tensors.items())
-    replace_file(path, lambda partial: save_file(laid, partial, metadata={"progress": json.dumps(progress)}))
+    _remove_others(folder, progress.step, states_in(folder))  # first: there is room for two states, not for three
+    save_file(laid, partial, metadata={"progress": progress.model_dump_json()})
+    new = keep(partial, f"step-{progress.step:09d}")
+    _remove_others(folder, progress.step, [new])
+
+
+def states_in(folder: Path) -> list[Path]:
+    """The states in a folder, the farthest first; not looked into."""
+    return kept(folder, "step-" + "[0-9]" * 9)[::-1]
+
+
+def step_of(state: Path) -> int:
+    """The number of steps done in a state, by its name."""
+    return int(state.name.split("-")[1])
+
+
+def _remove_others(folder: Path, step: int, at_step: list[Path]) -> None:
+    """Keep of the states: the last before `step`, the farthest, and of those at the step the ones in `at_step`."""
+    states = states_in(folder)
+    before = [state for state in states if step_of(state) < step][:1]
+    farthest = [state for state in states if step_of(state) > step][:1]
+    for state in states:
+        if state not in before + farthest and not (step_of(state) == step and state in at_step):
+            state.unlink()
 
 
 def _laid_out(name: str, tensor: torch.Tensor) -> tuple[str, torch.Tensor]:
@@ -41,20 +73,30 @@ def _laid_out(name: str, tensor: torch.Tensor) -> tuple[str, torch.Tensor]:
     return name, tensor.contiguous()
 
 
-def saved_progress(path: Path) -> dict[str, Any] | None:
-    """The progress of the state at `path`, without its tensors; None when there is none.
-
-    Raises FinetuneError when the file is damaged.
-    """
-    if not path.exists():
-        return None
+def read_progress(state: Path, kind: type[P]) -> P:
+    """The progress in a state, without its tensors. Raises FinetuneError when the file holds none of this kind."""
     try:
-        with safe_open(path, "pt") as state:
-            return json.loads(state.metadata()["progress"])
+        with safe_open(state, "pt") as opened:
+            found = (opened.metadata() or {})["progress"]
+        progress = kind.model_validate_json(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise FinetuneError(f"its progress is not one: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     except Exception as error:
-        raise FinetuneError(
-            f"resume state {path} is damaged ({first_line(error)}); delete it to train from the start"
-        ) from error
+        raise FinetuneError(f"it is no resume state ({first_line(error)})") from error
+    if progress.step != step_of(state) or len(progress.losses) != progress.step:
+        raise FinetuneError(f"it is named after step {step_of(state)}, but holds step {progress.step}")
+    return progress
+
+
+def saved_progress(folder: Path, kind: type[P]) -> P | None:
+    """The progress of the farthest state in a folder, for whoever watches a training; None when there is none yet."""
+    for state in states_in(folder):
+        try:
+            return read_progress(state, kind)
+        except FinetuneError:
+            continue  # replaced since, or damaged, which is for the training to say
+    return None
 
 
 @torch.no_grad()
@@ -63,14 +105,8 @@ def load_state(
     named: dict[str, torch.nn.Parameter],
     optimizer: torch.optim.Optimizer,
     ema: list[torch.Tensor] | None,
-) -> dict[str, Any] | None:
-    """Restore a state in place and return its progress, or None when there is none.
-
-    Raises FinetuneError when the file is damaged or belongs to a model of another shape.
-    """
-    progress = saved_progress(path)
-    if progress is None:
-        return None
+) -> None:
+    """Restore weights, moments and EMA in place from a state. Raises FinetuneError when it is of another model."""
     with safe_open(path, "pt") as state:
         stored = {key.removesuffix(CHANNELS_LAST): key for key in state.keys()}  # noqa: SIM118 (not a dict)
         moments = {key.split("/")[0] for key in stored} - {"weight", "ema"}
@@ -84,7 +120,7 @@ def load_state(
                 p.copy_(read(f"weight/{name}"))
                 found = [key for key in sorted(moments) if f"{key}/{name}" in stored]
                 if found:
-                    optimizer.state[p] = {"step": _step_of(optimizer, progress["step"], p.device)}
+                    optimizer.state[p] = {"step": _steps_taken(optimizer, step_of(path), p.device)}
                 for key in found:
                     optimizer.state[p][key] = _like(p, read(f"{key}/{name}"))
                 if ema:
@@ -93,10 +129,9 @@ def load_state(
             raise FinetuneError(
                 f"resume state {path} does not fit the model ({first_line(error)}); delete it to train from the start"
             ) from error
-    return progress
 
 
-def _step_of(optimizer: torch.optim.Optimizer, step: int, device: torch.device) -> torch.Tensor | int:
+def _steps_taken(optimizer: torch.optim.Optimizer, step: int, device: torch.device) -> torch.Tensor | int:
     """torch's fused optimizers count in a float tensor beside the parameter, bitsandbytes' in an int."""
     return torch.tensor(float(step), device=device) if type(optimizer).__module__.startswith("torch.") else step
 

@@ -14,7 +14,7 @@ from tasks.finetune.settings import FinetuneSettings
 from tasks.progress import Progress
 from tasks.records import DatasetRef, Training
 
-VERSION = 1
+VERSION = 2
 ARTIFACT_SECONDS = 10.0
 
 
@@ -30,7 +30,7 @@ class TrainingKey(ContentKey):
 
 
 def training_root() -> Path:
-    """Where resume states lie: `WIKISTYLE_TRAINING`, by default `.wikistyle/training`."""
+    """Where trainings keep caches, states and logs: `WIKISTYLE_TRAINING`, by default `.wikistyle/training`."""
     return Path(os.environ.get("WIKISTYLE_TRAINING", ".wikistyle/training"))
 
 
@@ -40,7 +40,7 @@ def finetune(dataset: DatasetRef | str, settings: FinetuneSettings, base_identit
 
     The training is a process of its own: when this task is cancelled or its process ends, it saves and stops.
     """
-    from tasks.finetune.job import PREVIEWS, TrainingJob, training_folder
+    from tasks.finetune.job import TrainingJob
     from tasks.finetune.launch import launch
     from tasks.finetune.shown import losses_page, preview_page
     from tasks.finetune.steps import Step, describe
@@ -56,13 +56,11 @@ def finetune(dataset: DatasetRef | str, settings: FinetuneSettings, base_identit
         shown[stage].advance(step.step - shown[stage].done, note)
         seen.show(stage, 100 * step.step / step.steps, note, last=step.step == step.steps)
 
-    folder = training_folder(training_root(), dataset, settings)
-
-    def show_previews(epoch: int) -> None:
-        page = preview_page(folder / PREVIEWS, settings.validation_prompts)
+    def show_previews(epoch: int, folder: Path) -> None:
+        page = preview_page(folder, settings.validation_prompts)
         create_markdown_artifact(page, key="finetune-preview", description=f"Drawn by the snapshots to epoch {epoch}")
 
-    job = TrainingJob(dataset=dataset, settings=settings, folder=str(folder))
+    job = TrainingJob(dataset=dataset, settings=settings, folder=str(training_root()))
     try:
         training = launch(job, report, logger.info, show_previews)
     finally:

@@ -11,6 +11,8 @@ from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 
 from tasks.finetune.lora import adapt
+from tasks.finetune.made import UnetMade, UnetProgress
+from tasks.finetune.resume import Resume
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.state import load_state, save_state
 
@@ -19,7 +21,7 @@ from tasks.finetune.state import load_state, save_state
 class Trainee:
     """`unet` is the model itself; `forward` the same as the loop calls it (wrapped when several processes train).
 
-    `named` are the trained parameters; `progress` is JSON: step, `losses` per step, `snapshots` so far.
+    `named` are the trained parameters.
     """
 
     unet: torch.nn.Module
@@ -27,7 +29,7 @@ class Trainee:
     named: dict[str, torch.nn.Parameter]
     optimizer: Any
     ema: EMAModel | None
-    progress: dict[str, Any]
+    progress: UnetProgress
 
 
 def new_optimizer(parameters: Any, settings: FinetuneSettings) -> torch.optim.Optimizer:
@@ -45,9 +47,9 @@ def new_optimizer(parameters: Any, settings: FinetuneSettings) -> torch.optim.Op
 
 
 def prepare(
-    unet: torch.nn.Module, settings: FinetuneSettings, state_path: Path, accelerator: Accelerator
+    unet: torch.nn.Module, settings: FinetuneSettings, resume: Resume[UnetMade], accelerator: Accelerator
 ) -> Trainee:  # fmt: skip
-    """Put the UNet on its device, ready to train from the base model or from the state at `state_path`."""
+    """Put the UNet on its device, ready to train from the base model or from the state of `resume`."""
     if settings.lora_rank:
         adapt(unet, settings.lora_rank, settings.seed)
     else:
@@ -58,24 +60,24 @@ def prepare(
     named = {name: p for name, p in unet.named_parameters() if p.requires_grad}
     optimizer = new_optimizer(named.values(), settings)
     ema = EMAModel(named.values(), decay=settings.ema_decay, foreach=True) if settings.ema_decay else None
-    progress = load_state(state_path, named, optimizer, ema.shadow_params if ema else None)
-    progress = progress or {"step": 0, "losses": [], "snapshots": []}
+    if resume.state:
+        load_state(resume.state, named, optimizer, ema.shadow_params if ema else None)
     if ema:
-        ema.optimization_step = progress["step"]
+        ema.optimization_step = resume.progress.step
     # No process may write the state while another still reads it.
     accelerator.wait_for_everyone()
     if settings.torch_compile:
         unet.compile()
     forward, optimizer = accelerator.prepare(unet, optimizer)
-    return Trainee(unet, forward, named, optimizer, ema, progress)
+    return Trainee(unet, forward, named, optimizer, ema, resume.progress)
 
 
-def save(trainee: Trainee, state_path: Path, accelerator: Accelerator) -> None:
-    """Replace the resume state; the first process writes, the others wait for it."""
+def save(trainee: Trainee, folder: Path, accelerator: Accelerator) -> None:
+    """Write the resume state; the first process writes, the others wait for it."""
     if accelerator.is_main_process:
         optimizer = getattr(trainee.optimizer, "optimizer", trainee.optimizer)
         shadow = trainee.ema.shadow_params if trainee.ema else None
-        save_state(state_path, trainee.named, optimizer, shadow, trainee.progress)
+        save_state(folder, trainee.named, optimizer, shadow, trainee.progress)
     accelerator.wait_for_everyone()
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from fcntl import LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 from typing import Any
 
@@ -263,3 +264,13 @@ def running_stack(folder: Path, api_url: str, **variables: str) -> Iterator[Stac
             for orphan in left:
                 orphan.kill()
         assert (status, left) == (0, [])
+
+
+def held(folder: Path) -> bool:
+    """Whether a process trains in the folder now."""
+    with (folder / "lock").open() as lock:
+        try:
+            flock(lock, LOCK_SH | LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

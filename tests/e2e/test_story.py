@@ -10,9 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks.finetune.job import TrainingJob
-from tasks.records import Training
-from tests.e2e.stack import Stack
+from tasks.finetune.job import TrainingJob, read_training
+from tests.e2e.stack import Stack, held
 
 pytestmark = pytest.mark.e2e
 
@@ -56,7 +55,7 @@ def test_a_failed_training_is_retried_in_place_and_nothing_else_runs_again(stack
     training.unlink()
     (stack.home / "aside").rename(training)
     stack.retry(story)
-    folder = kill_in_mid_training(stack, training)
+    job = kill_in_mid_training(stack, training)
     stack.completed(story, 180)
     (child,) = [run for run in stack.runs_of("finetune") if run["id"] not in before]
     assert child["state"]["type"] == "COMPLETED"
@@ -66,39 +65,40 @@ def test_a_failed_training_is_retried_in_place_and_nothing_else_runs_again(stack
     states = [state["name"] for state in stack.get(f"/flow_run_states/?flow_run_id={child['id']}")]
     assert Counter(states)["AwaitingRetry"] == 2
     assert Counter(states)["Crashed"] >= 1
-    assert outcome(folder) == outcome(trained_undisturbed(stack, folder))
+    assert outcome(job) == outcome(trained_undisturbed(stack, job))
 
 
-def outcome(folder: Path) -> tuple:
+def outcome(job: TrainingJob) -> tuple:
     """The losses of a training and the hashes of all weights it made."""
-    done = Training.model_validate_json((folder / "training.json").read_bytes())
+    _, done = read_training(job.files()[1])
     assert done.snapshots[-1].unet
     assert done.snapshots[-1].decoder
     return done.losses, [(s.epoch, s.unet, s.decoder) for s in done.snapshots]
 
 
-def trained_undisturbed(stack: Stack, folder: Path) -> Path:
+def trained_undisturbed(stack: Stack, job: TrainingJob) -> TrainingJob:
     """The same job from nothing in another folder, in one go and without Prefect."""
-    again = folder.with_name("undisturbed")
-    job = TrainingJob.model_validate_json((folder / "job.json").read_bytes())
-    again.mkdir()
-    (again / "job.json").write_text(job.model_copy(update={"folder": str(again)}).model_dump_json())
+    again = job.model_copy(update={"folder": f"{job.folder}-undisturbed"})
+    path, _ = again.files()
+    path.parent.mkdir()
+    path.write_text(again.model_dump_json())
     environment = stack.environment | {"WIKISTYLE_STORE": str(stack.home / "store")}
-    command = [sys.executable, "-m", "tasks.finetune", str(again / "job.json")]
+    command = [sys.executable, "-m", "tasks.finetune", str(path)]
     subprocess.run(command, cwd=stack.clone, env=environment, check=True, capture_output=True)
     return again
 
 
-def kill_in_mid_training(stack: Stack, training: Path) -> Path:
+def kill_in_mid_training(stack: Stack, training: Path) -> TrainingJob:
     """SIGKILL the GPU worker, the run and the training at once, when there is something to resume, as a dead host.
 
-    Returns the training's folder.
+    Returns the training's job.
     """
     until = time.monotonic() + 90
     while time.monotonic() < until:
         started = stack.processes("-m tasks.finetune")
-        unfinished = [f for f in training.glob("*/unet.safetensors") if not (f.parent / "training.json").exists()]
-        if started and unfinished:
+        jobs = [TrainingJob.model_validate_json(path.read_bytes()) for path in training.glob("job-*.json")]
+        unfinished = [job for job in jobs if not job.files()[1].exists()]
+        if started and unfinished and any(held(state.parent) for state in training.glob("unet-*/step-*")):
             break
         time.sleep(0.1)
     else:
@@ -109,7 +109,7 @@ def kill_in_mid_training(stack: Stack, training: Path) -> Path:
     for process in doomed:
         process.kill()
     psutil.wait_procs(doomed, timeout=5)
-    return unfinished[0].parent
+    return max(unfinished, key=lambda job: job.files()[0].stat().st_mtime)
 
 
 def test_a_killed_story_is_taken_up_and_finds_its_child_again(stack: Stack):

@@ -11,31 +11,30 @@ import pytest
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from flows.report import Finetuned
+from tasks.finetune.made import UnetProgress
 from tasks.finetune.state import saved_progress
-from tests.e2e.stack import Stack
+from tests.e2e.stack import Stack, held
 
 pytestmark = pytest.mark.e2e
 STOP_SECONDS = 10.0
 
 
 def under_way(stack: Stack, steps: int) -> tuple[Path, psutil.Process]:
-    """The folder and the process of the training that runs now, once its resume state has come so far."""
+    """The UNet's folder and the process of the training that runs now, once its resume state has come so far."""
     until = time.monotonic() + 120
     while time.monotonic() < until:
         processes = stack.processes("-m tasks.finetune")
-        for state in (stack.home / "training").glob("*/unet.safetensors"):
-            running = processes and not (state.parent / "training.json").exists()
-            if running and (saved_progress(state) or {"step": 0})["step"] >= steps:
-                return state.parent, processes[0]
+        for folder in (stack.home / "training").glob("unet-*"):
+            if processes and held(folder) and reached(folder) >= steps:
+                return folder, processes[0]
         time.sleep(0.2)
     raise AssertionError("no training came so far")
 
 
-def step_of(folder: Path) -> int:
+def reached(folder: Path) -> int:
     """How far the resume state has come."""
-    progress = saved_progress(folder / "unet.safetensors")
-    assert progress
-    return progress["step"]
+    progress = saved_progress(folder, UnetProgress)
+    return progress.step if progress else 0
 
 
 def first_steps(folder: Path) -> list[int]:
@@ -69,10 +68,10 @@ def test_a_training_that_failed_goes_on_at_its_last_checkpoint_after_retry(stack
         failed = stack.wait(story, 120)
         assert failed["state"]["type"] == "FAILED"
         assert "stage finetune failed" in failed["state"]["message"]
-    reached, retried = step_of(folder), datetime.now(UTC)
+    before, retried = reached(folder), datetime.now(UTC)
     stack.retry(story)
     stack.completed(story, 180)
-    assert first_steps(folder) == [1, reached + 1]
+    assert first_steps(folder) == [1, before + 1]
     ran = stack.ran_since(retried)
     assert ran["finetune"] == 1
     assert [ran[task] for task in ("inventory", "fetch_batch", "convert_batch", "caption_batch", "build")] == [0] * 5
@@ -87,10 +86,10 @@ def test_cancelling_stops_the_training_in_seconds_and_a_new_story_goes_on_with_i
     process.wait(STOP_SECONDS - (time.monotonic() - began))
     for run in [story, stack.runs_of("finetune")[-1]["id"]]:
         assert stack.wait(run, 60)["state"]["type"] == "CANCELLED"
-    reached = step_of(folder)
-    assert 5 <= reached < 300
+    before = reached(folder)
+    assert 5 <= before < 300
     stack.completed(stack.start("wikistyle/tiny", finetune=settings), 300)
-    assert first_steps(folder) == [1, reached + 1]
+    assert first_steps(folder) == [1, before + 1]
 
 
 def test_weights_lost_before_they_are_drawn_with_are_trained_again_after_retry(stack: Stack):

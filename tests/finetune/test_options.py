@@ -14,7 +14,7 @@ import torch.utils.checkpoint
 from diffusers import UNet2DConditionModel
 
 from tasks.finetune.errors import Interrupted
-from tests.finetune.tiny import run, settings_for
+from tests.finetune.tiny import finished, run, settings_for, states_of
 
 
 def test_two_compiled_steps_have_the_losses_of_two_plain_ones(dataset, base, store, tmp_path, monkeypatch):
@@ -54,12 +54,12 @@ def test_moments_in_8_bits_train_and_resume_to_the_same_bits(dataset, base, stor
     plain = run(dataset, settings.model_copy(update={"optimizer": "adamw"}), tmp_path / "plain", store)
     assert whole.losses[-1].train_loss == pytest.approx(plain.losses[-1].train_loss, rel=0.05)
     assert whole.snapshots[-1].unet != plain.snapshots[-1].unet
-    while not (tmp_path / "stopped" / "training.json").exists():
+    while not finished(tmp_path / "stopped"):
         try:
             run(dataset, settings, tmp_path / "stopped", store, stopping=lambda: True)
         except Interrupted:
             continue
-    states = [(tmp_path / folder / "unet.safetensors").read_bytes() for folder in ("whole", "stopped")]
+    states = [states_of("unet", tmp_path / folder)[0].read_bytes() for folder in ("whole", "stopped")]
     assert states[0] == states[1]
 
 

@@ -11,7 +11,7 @@ from tasks.finetune.base import load_config
 from tasks.finetune.errors import DatasetError, FinetuneError, ModelError, ResourceError
 from tasks.finetune.memory import GIB, disk_budget, sizes_of, standing_memory
 from tasks.finetune.preflight import check_disk, check_memory
-from tests.finetune.tiny import run, settings_for
+from tests.finetune.tiny import run, settings_for, states_of
 
 
 def budget_of(base: str, settings, made: int = 0, state_bytes: int = 0):
@@ -24,7 +24,7 @@ def test_the_budget_is_what_a_training_writes(dataset, base, store, tmp_path):
     training = run(dataset, settings, tmp_path / "t", store)
     budget = budget_of(base, settings)
     snapshots = sum(file.bytes for s in training.snapshots for file in (s.unet, s.decoder) if file)
-    states = sum((tmp_path / "t" / f"{part}.safetensors").stat().st_size for part in ("unet", "decoder"))
+    states = sum(states_of(part, tmp_path / "t")[0].stat().st_size for part in ("unet", "decoder"))
     cache = sum(path.stat().st_size for path in (tmp_path / "t").glob("latents-*"))
     # Each file has a header beside the tensors, which weighs in a model this small.
     assert budget.snapshots < snapshots < 1.5 * budget.snapshots

@@ -15,8 +15,7 @@ from safetensors.torch import load_file
 from tasks.finetune.errors import DatasetError, FinetuneError
 from tasks.finetune.job import TrainingJob
 from tasks.finetune.launch import launch
-from tasks.finetune.state import saved_progress
-from tests.finetune.tiny import run, settings_for
+from tests.finetune.tiny import finished, progress_in, run, settings_for, states_of
 
 
 def start_child(job: TrainingJob) -> subprocess.Popen:
@@ -54,7 +53,7 @@ def test_sigterm_at_any_time_ends_it_within_seconds_and_the_next_goes_on(
     assert time.monotonic() - asked < 10
     assert json.loads(lines[-1])["kind"] == "Interrupted"
     assert "run the stage again" in lines[-1]
-    assert not (tmp_path / "t" / "training.json").exists()
+    assert not finished(tmp_path / "t")
     assert run(dataset, settings, tmp_path / "t", store) == run(dataset, settings, tmp_path / "whole", store)
 
 
@@ -77,9 +76,7 @@ def test_a_caller_that_is_killed_ends_the_training_with_its_state_saved(dataset,
     caller.kill()
     caller.wait()
     trainer.wait(20)
-    progress = saved_progress(tmp_path / "t" / "unet.safetensors")
-    assert progress
-    assert progress["step"] >= seen
+    assert progress_in(tmp_path / "t").step >= seen
 
 
 def test_a_caller_that_ends_ends_the_training_and_the_next_goes_on(dataset, base, store, tmp_path):
@@ -115,7 +112,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(dataset, base, store, t
     for a, b in zip(alone.losses, shared.losses, strict=True):
         assert a.heldout_loss == pytest.approx(b.heldout_loss, rel=1e-5)
         assert a.train_loss == (None if b.train_loss is None else pytest.approx(b.train_loss, rel=1e-5))
-    weights = [load_file(tmp_path / folder / "unet.safetensors") for folder in ("one", "two")]
+    weights = [load_file(states_of("unet", tmp_path / folder)[0]) for folder in ("one", "two")]
     for name, value in weights[0].items():
         if not name.startswith("exp_avg_sq"):
             torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-5)
@@ -137,7 +134,7 @@ def test_two_processes_stop_together_and_go_on(dataset, base, store, tmp_path):
 
     with pytest.raises(InterruptedError):
         launch(job, stop)
-    assert (tmp_path / "t" / "unet.safetensors").exists()
+    assert states_of("unet", tmp_path / "t")
     resumed = launch(job)
     alone = run(
         dataset, settings_for(base, batch_size=4, epochs=40, decoder_epochs=0, held_out=0.0), tmp_path / "o", store

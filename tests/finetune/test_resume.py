@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tasks.finetune.errors import Interrupted
-from tasks.finetune.job import TrainingJob
+from tasks.finetune.job import TrainingJob, read_training
 from tasks.records import Training
 from tasks.store import Store
-from tests.finetune.tiny import run, settings_for, train_in_child
+from tests.finetune.tiny import finished, run, settings_for, states_of, train_in_child
 
 KILLS = 20
 
@@ -43,8 +43,9 @@ def kill_at(step: int, delay: float, job: TrainingJob, store: Store) -> bool:
 
 def results(folder: Path) -> tuple[Training, str, str]:
     """The record, and the hashes of both resume states: fp32 weights, moments, EMA and all losses."""
-    states = [hashlib.sha256((folder / f"{part}.safetensors").read_bytes()).hexdigest() for part in ("unet", "decoder")]
-    return Training.model_validate_json((folder / "training.json").read_text()), states[0], states[1]
+    states = [hashlib.sha256(states_of(part, folder)[0].read_bytes()).hexdigest() for part in ("unet", "decoder")]
+    (result,) = finished(folder)
+    return read_training(result)[1], states[0], states[1]
 
 
 def test_sigkill_at_random_moments_changes_no_bit(dataset, base, store, tmp_path):
@@ -81,7 +82,7 @@ def test_stopped_after_any_step_it_goes_on_to_the_same_bits(ema_decay, dataset, 
     settings = settings_for(base, epochs=2, ema_decay=ema_decay, decoder_epochs=2)
     run(dataset, settings, tmp_path / "whole", store)
     stops = 0
-    while not (tmp_path / "stopped" / "training.json").exists():
+    while not finished(tmp_path / "stopped"):
         try:
             run(dataset, settings, tmp_path / "stopped", store, stopping=lambda: True)
         except Interrupted:

@@ -17,6 +17,9 @@ from tasks.finetune.base import load_part
 from tasks.finetune.data import read_rows, split
 from tasks.finetune.decoder import train_decoder
 from tasks.finetune.latents import cache_latents
+from tasks.finetune.made import DecoderMade, DecoderProgress
+from tasks.finetune.parts import decoder_plan
+from tasks.finetune.resume import Resume
 from tasks.records import CaptionedImage, DatasetRef, Original, WikiImage
 from tasks.store import Store
 
@@ -61,14 +64,15 @@ def test_the_decoder_gains_3_db_on_drawings_of_the_wiki_it_never_saw(sample_data
     assert len(trained) > 300
     assert len(held_out) > 10
     vae: Any = load_part("vae", settings.base_model, None)
-    encoded = [cache_latents(vae, "vae", rows, settings.resolution, tmp_path) for rows in (trained, held_out)]
+    encoded = [cache_latents(vae, "vae", rows, settings.resolution, tmp_path, print) for rows in (trained, held_out)]
 
-    def nothing_kept(mark: int, named: dict[str, torch.Tensor], value: float | None) -> dict[str, Any]:
-        return {"psnr": value}
+    def nothing_kept(step: int, named: dict[str, torch.Tensor], value: float | None) -> DecoderMade:
+        return DecoderMade(step=step, file=None, psnr=value)
 
+    last = decoder_plan(len(trained), settings)[1] * settings.decoder_epochs
     progress = train_decoder(
-        vae, encoded[0], trained, (encoded[1], held_out), 1, settings, tmp_path / "decoder.safetensors", accelerator,
-        nothing_kept, lambda step: None, lambda: False,
+        vae, encoded[0], trained, (encoded[1], held_out), {0, last}, settings, tmp_path,
+        Resume(None, DecoderProgress()), accelerator, nothing_kept, lambda step: None, lambda: False,
     )  # fmt: skip
-    before, after = (progress["snapshots"][i]["psnr"] for i in (0, -1))
+    before, after = (progress.snapshots[i].psnr for i in (0, -1))
     assert after - before >= 3, f"{before:.2f} dB before, {after:.2f} dB after"

@@ -17,8 +17,9 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
 
 from tasks.finetune.job import TrainingJob
+from tasks.finetune.made import UnetProgress
 from tasks.finetune.settings import FinetuneSettings
-from tasks.finetune.state import saved_progress
+from tasks.finetune.state import saved_progress, states_in
 from tasks.finetune.steps import Step
 from tasks.finetune.train import train
 from tasks.records import Training
@@ -102,6 +103,25 @@ def run(dataset: str, settings: FinetuneSettings, folder: Path, store: Store, **
     return train(TrainingJob(dataset=dataset, settings=settings, folder=str(folder)), store, **callbacks)
 
 
+def states_of(part: str, folder: Path) -> list[Path]:
+    """The states of the one `unet` or `decoder` trained in a folder, the farthest first."""
+    (found,) = folder.glob(f"{part}-*")
+    return states_in(found)
+
+
+def progress_in(folder: Path) -> UnetProgress:
+    """How far the one UNet trained in a folder has come."""
+    (found,) = folder.glob("unet-*")
+    progress = saved_progress(found, UnetProgress)
+    assert progress
+    return progress
+
+
+def finished(folder: Path) -> list[Path]:
+    """The results of the trainings in a folder."""
+    return list(folder.glob("training-*.json"))
+
+
 def train_in_child(job_json: str, store_root: str, done: Any) -> None:
     """For a process of its own that a test kills; `done.value` becomes the steps done of both loops together."""
     torch.set_num_threads(1)
@@ -110,7 +130,7 @@ def train_in_child(job_json: str, store_root: str, done: Any) -> None:
 
     def count(stage: str, step: Step) -> None:
         if stage not in before:
-            before[stage] = (saved_progress(Path(job.folder) / "unet.safetensors") or {})["step"]
+            before[stage] = progress_in(Path(job.folder)).step
         done.value = before[stage] + step.step
 
     train(job, Store(store_root), count)
