@@ -13,7 +13,7 @@ from typing import IO
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from flows.local import prepare_prefect
+from flows.local import make_home, prepare_prefect
 from flows.settings import ROOT
 
 START_SECONDS = 120.0
@@ -68,10 +68,15 @@ def _popen(arguments: list[str], log: IO[bytes]) -> subprocess.Popen:
 
 
 def up(port: int) -> None:
-    """Start everything, say where it is, and watch over it; Ctrl-C or SIGTERM stops it all.
+    """Start everything, say where it is, and watch over it; Ctrl-C, SIGTERM or the terminal's end stops it all.
 
-    Raises UpError when the port is taken or a part does not start.
+    Raises UpError when this is no checkout, the port is taken, or a part does not start.
     """
+    if not (ROOT / "prefect.yaml").is_file():
+        raise UpError(
+            "wikistyle is installed as a copy, without prefect.yaml; `wikistyle up` runs from a checkout: clone it, "
+            "`make .venv/installed`, and use its .venv/bin/wikistyle"
+        )
     home = Path(os.environ.setdefault("WIKISTYLE_HOME", str(Path(".wikistyle").resolve())))
     address = f"http://127.0.0.1:{port}"
     os.environ["PREFECT_API_URL"] = f"{address}/api"
@@ -86,8 +91,11 @@ def up(port: int) -> None:
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     _check_free(port)
+    make_home()
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job, and all it starts, would ignore SIGINT
         signal.signal(number, _interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup's wish: to go on when the terminal is closed
+        signal.signal(signal.SIGHUP, _interrupt)
     services: list[Service] = []
     try:
         services.append(
@@ -104,7 +112,8 @@ def up(port: int) -> None:
         print(f"UI: {address}  (logs: {logs}; Ctrl-C stops everything)", flush=True)
         _watch_over(services)
     except KeyboardInterrupt:
-        print("stopping", flush=True)
+        with suppress(OSError):  # the terminal may be gone
+            print("stopping", flush=True)
     finally:
         for service in reversed(services):
             service.stop()
