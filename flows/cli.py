@@ -1,16 +1,25 @@
-"""`wikistyle`: the story for people without a server. Exit status 0 done, 1 a stage failed, 2 wrong usage."""
+"""`wikistyle`: the story for people without a server.
+
+Exit status 0 done, 1 a stage failed, 2 wrong usage, 130 stopped by Ctrl-C (128 + the signal's number).
+"""
 
 import json
 import os
+import shlex
+import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
-from pydantic import BaseModel
 
-from flows.local import prepare_prefect
-from flows.settings import Settings, SettingsError, load_profile, profile_names
+from flows.checks import PARTS, check
+from flows.describe import describe_settings
+from flows.local import make_home, prepare_prefect
+from flows.parts import MissingPart
+from flows.process import Part, Request, Stopped, StoryFailed, run_apart
+from flows.settings import SettingsError, load_profile, profile_names
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -18,21 +27,13 @@ app = typer.Typer(
 )  # fmt: skip
 
 
-def describe_settings(model: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
-    """One line for each setting: name, default, and what it is, from the pydantic models."""
-    lines: list[str] = []
-    for name, field in model.model_fields.items():
-        kind: Any = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            lines += ["", f"{prefix}{name}: {' '.join((kind.__doc__ or '').split())}", ""]
-            lines += describe_settings(kind, f"{prefix}{name}.")
-        else:
-            default = json.dumps(field.get_default(call_default_factory=True), ensure_ascii=False, default=str)
-            lines.append(f"  {prefix}{name} = {default}  {field.description or ''}")
-    return lines
-
-
-EPILOG = "Settings, for --set and profile files (name = default, what it is):\n\n\b\n" + "\n".join(describe_settings())
+# \b keeps click from wrapping a paragraph anew; each needs its own.
+EPILOG = "\n\n".join(
+    f"\b\n{paragraph}"
+    for paragraph in "\n".join(
+        ["Settings, for --set and profile files: name = default  (what fits)  what it is", "", *describe_settings()]
+    ).split("\n\n")
+)
 
 Profile = Annotated[str, typer.Option(help="A profile by name (see `wikistyle profiles`) or a YAML file.")]
 
@@ -41,25 +42,47 @@ Profile = Annotated[str, typer.Option(help="A profile by name (see `wikistyle pr
 def run(
     profile: Profile = "sample",
     set_: Annotated[list[str], typer.Option("--set", help="Change a setting: finetune.epochs=20")] = [],  # noqa: B006
-    only: Annotated[Literal["collect", "finetune", "showcase"] | None, typer.Option(help="Run one part alone.")] = None,
+    only: Annotated[Part | None, typer.Option(help="Run one part alone.")] = None,
     run_dir: Annotated[str, typer.Option(help="Folder of the run; by default runs/<date>-<profile>.")] = "",
     json_: Annotated[bool, typer.Option("--json", help="Print summary.json instead of the report.")] = False,
 ) -> None:
-    """Run the story, or one part of it, with an embedded server unless PREFECT_API_URL names one."""
+    """Run the story, or one part of it, with an embedded server unless PREFECT_API_URL names one.
+
+    Exit status 0: done; 1: a stage failed; 2: wrong usage; 130: stopped by Ctrl-C. What was done is kept.
+    """
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # errors are told once, in a line of our own
     settings = load_profile(profile, set_)
-    from flows.local import run_here
-    from flows.report import StageFailed
-
     try:
-        folder = run_here(settings, only, run_dir)
-    except StageFailed as error:
-        if os.environ.get("WIKISTYLE_TRACEBACK"):
-            raise
-        command = f"wikistyle run --profile {profile} --only {error.part}"
-        _fail(f"{error}; once mended, `{command}` runs what is left of it", 1)
+        check(settings, (only,) if only else PARTS)
+    except MissingPart as error:
+        first = _command(profile, set_, error.part)
+        _fail(f"nothing is kept of {error.part} for profile {settings.profile}; run `{first}` first", 1)
+    from flows.run_folder import check_run_folder  # loads Prefect, which what is wrong above need not wait for
+
+    check_run_folder(run_dir)
+    make_home()
+    server = os.environ.get("PREFECT_API_URL", "a Prefect server of this run's own, which takes 10 to 30 s to start")
+    print(f"starting with {server}", file=sys.stderr, flush=True)
+    again = _command(profile, set_, only, run_dir, json_)
+    try:
+        folder = Path(run_apart(Request(settings=settings, only=only, run_dir=run_dir)))
+    except StoryFailed as error:
+        _fail(f"{error}; once mended, `{again}` goes on from there", 1)
+    except Stopped as stop:
+        _fail(f"stopped; what was done is kept, and `{again}` goes on from there", 128 + stop.number)
     summary = json.loads((folder / "summary.json").read_text())
     print(json.dumps(summary, indent=1, ensure_ascii=False) if json_ else report(folder, summary))
+
+
+def _command(profile: str, set_: list[str], only: str | None, run_dir: str = "", json_: bool = False) -> str:
+    """`wikistyle run` with these options, to be copied into the shell it was typed in."""
+    typed, found = Path(sys.argv[0]), shutil.which("wikistyle")
+    elsewhere = typed.name == "wikistyle" and not (found and typed.exists() and typed.samefile(found))
+    words = [sys.argv[0] if elsewhere else "wikistyle", "run", "--profile", profile]
+    words += [word for one in set_ for word in ("--set", one)]
+    words += ["--only", only] if only else []
+    words += ["--run-dir", run_dir] if run_dir else []
+    return shlex.join([*words, *(["--json"] if json_ else [])])
 
 
 @app.command()
@@ -173,5 +196,6 @@ def main() -> None:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    print(f"wikistyle: {message}", file=sys.stderr)
+    with suppress(OSError):  # the terminal may be gone
+        print(f"wikistyle: {message}", file=sys.stderr)
     sys.exit(status)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from flows.settings import Settings
 
-PARTS = ("collect", "finetune", "showcase")
+
+class HomeError(RuntimeError):
+    """The home folder can't be made; the message names it, why, and what to do."""
 
 
 def prepare_prefect() -> None:
@@ -28,13 +30,22 @@ def prepare_prefect() -> None:
         os.environ.setdefault(name, value)
 
 
+def make_home() -> None:
+    """Make Prefect's home folder and those above it: Prefect makes only the last, or warns and fails later.
+
+    Raises HomeError.
+    """
+    home = Path(os.environ["PREFECT_HOME"])
+    try:
+        home.mkdir(0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise HomeError(
+            f"home {home} can't be made ({error.strerror}); set WIKISTYLE_HOME to a folder you can write to"
+        ) from None
+
+
 def run_here(settings: Settings, only: str | None, run_dir: str) -> Path:
     """Run the story or one part; returns the run's folder. Errors are raised as the stages raise them."""
-    from flows.checks import check
-    from flows.run_folder import check_run_folder
-
-    check_run_folder(run_dir)
-    check(settings, (only,) if only else PARTS)
     if only is None:
         from flows.wikistyle import wikistyle
 

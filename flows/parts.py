@@ -14,7 +14,14 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class MissingPart(RuntimeError):
-    """A part was asked for whose forerunner has not run."""
+    """A part was asked for whose forerunner, `part`, has not run."""
+
+    def __init__(self, profile: str, part: str):
+        super().__init__(
+            f"nothing is kept of {part} for profile {profile}; "
+            f"run `wikistyle run --profile {profile} --only {part}` first"
+        )
+        self.part = part
 
 
 def _path(profile: str, part: str) -> Path:
@@ -28,12 +35,14 @@ def keep(profile: str, part: str, record: BaseModel) -> None:
     refer(path, needed_by(record, store), store)
 
 
-def recall(profile: str, part: str, kind: type[T]) -> T:
-    """What a part last handed on. Raises MissingPart with the command that runs it."""
+def check_kept(profile: str, part: str) -> Path:
+    """The file of what a part last handed on. Raises MissingPart with the command that runs it."""
     path = _path(profile, part)
     if not path.exists():
-        raise MissingPart(
-            f"nothing is kept of {part} for profile {profile}; "
-            f"run `wikistyle run --profile {profile} --only {part}` first"
-        )
-    return kind.model_validate_json(path.read_bytes())
+        raise MissingPart(profile, part)
+    return path
+
+
+def recall(profile: str, part: str, kind: type[T]) -> T:
+    """What a part last handed on. Raises MissingPart when it has not run."""
+    return kind.model_validate_json(check_kept(profile, part).read_bytes())

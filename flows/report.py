@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from tasks.caching import Outcome
+from tasks.progress import tell
 from tasks.records import Animation, DatasetRef, Record, Reject, Sample, Training
 
 
@@ -91,21 +92,18 @@ class Ledger:
         )
 
 
-PART_OF = {"finetune": "finetune", "sample": "showcase", "animate": "showcase"}  # the others are collect's
-
-
 class StageFailed(RuntimeError):
-    """A stage's error with its name; `part` is the flow that retries it."""
+    """A stage's error with its name."""
 
     def __init__(self, stage: str, reason: str):
         super().__init__(f"stage {stage} failed: {reason}")
-        self.part = PART_OF.get(stage, "collect")
 
 
 @contextmanager
 def stage(name: str) -> Iterator[Ledger]:
     """Time a stage; counts are filled in by its body. What it raises becomes StageFailed."""
     ledger, began = Ledger(name), time.monotonic()
+    tell(f"{name}: started")
     try:
         yield ledger
     except Exception as error:
@@ -113,3 +111,7 @@ def stage(name: str) -> Iterator[Ledger]:
         raise StageFailed(name, reason) from error
     finally:
         ledger.seconds += time.monotonic() - began
+    tell(
+        f"{name}: done in {ledger.seconds:.1f} s: {ledger.items_in} in, {ledger.items_out} out, "
+        f"{ledger.rejected} set aside; {ledger.ran} tasks ran, {ledger.cached} from the cache"
+    )

@@ -14,7 +14,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from flows import access
-from flows.local import prepare_prefect
+from flows.local import make_home, prepare_prefect
 from flows.settings import ROOT
 
 START_SECONDS = 120.0
@@ -76,10 +76,16 @@ def _popen(arguments: list[str], log: IO[bytes], environment: dict[str, str]) ->
 
 
 def up(port: int, password: bool = True) -> None:
-    """Start everything, say where it is, and watch over it; Ctrl-C or SIGTERM stops it all.
+    """Start everything, say where it is, and watch over it; Ctrl-C, SIGTERM or the terminal's end stops it all.
 
-    Raises UpError when the port is taken or a part does not start, AccessError when the password can't be used.
+    Raises UpError when this is no checkout, the port is taken or a part does not start, AccessError when the password
+    can't be used.
     """
+    if not (ROOT / "prefect.yaml").is_file():
+        raise UpError(
+            "wikistyle is installed as a copy, without prefect.yaml; `wikistyle up` runs from a checkout: clone it, "
+            "`make .venv/installed`, and use its .venv/bin/wikistyle"
+        )
     home = Path(os.environ.setdefault("WIKISTYLE_HOME", str(Path(".wikistyle").resolve())))
     address = f"http://127.0.0.1:{port}"
     _check_free(port)
@@ -88,8 +94,11 @@ def up(port: int, password: bool = True) -> None:
     access.prepare_clients(secret)
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
+    make_home()
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job, and all it starts, would ignore SIGINT
         signal.signal(number, _interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup's wish: to go on when the terminal is closed
+        signal.signal(signal.SIGHUP, _interrupt)
     services: list[Service] = []
     try:
         server = ["deployments.serve", "--port", str(port)]
@@ -106,7 +115,8 @@ def up(port: int, password: bool = True) -> None:
         print(f"UI: {address}  (logs: {logs}; Ctrl-C stops everything)", flush=True)
         _watch_over(services)
     except KeyboardInterrupt:
-        print("stopping", flush=True)
+        with suppress(OSError):  # the terminal may be gone
+            print("stopping", flush=True)
     finally:
         for service in reversed(services):
             service.stop()

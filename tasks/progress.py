@@ -1,4 +1,4 @@
-"""Progress of a stage for whoever is looking: a bar on a terminal, a line every ten seconds elsewhere."""
+"""Progress of a stage for whoever is looking: a bar on a terminal, elsewhere a line every ten seconds."""
 
 import sys
 import time
@@ -8,6 +8,12 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 LINE_SECONDS = 10.0
+
+
+def tell(line: str) -> None:
+    """A line for those who see no bar, on stderr."""
+    if not sys.stderr.isatty():
+        print(line, file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -27,7 +33,7 @@ class Progress:
             self._bar.update(count)
         elif time.monotonic() - self._said >= LINE_SECONDS:
             self._said = time.monotonic()
-            print(f"{self.stage}: {self.done} of {self.total} {self.unit} {note}".rstrip(), file=sys.stderr, flush=True)
+            tell(f"{self.stage}: {self.done} of {self.total} {self.unit} {note}".rstrip())
 
     def close(self) -> None:
         if self._bar is not None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tasks import same_code
 from tasks.finetune import errors
 from tasks.finetune.errors import FinetuneError
 from tasks.finetune.job import TrainingJob, read_training
@@ -34,7 +35,12 @@ def launch(
     path, result = job.files()
     write_atomically(path, job.model_dump_json().encode())
     process = subprocess.Popen(
-        _command(job, path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        _command(job, path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=same_code.environment(),
+        start_new_session=True,
     )
     failure: FinetuneError | None = None
     last_lines: list[str] = []

@@ -2,13 +2,20 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
-from flows.settings import ROOT
+from flows.settings import ROOT, Settings
+from samples.wiki.server import serve
+from tests.commands.installed import SCRIPT, shell
+from tests.e2e.ports import free_port
+from tests.scrape.faults import small_wiki
 
 
 def wikistyle(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -33,12 +40,36 @@ def test_profiles_are_listed(tmp_path):
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["sample", "simpsons"]
 
 
-def test_help_explains_each_setting_with_its_default(tmp_path):
-    done = wikistyle("run", "--help", home=tmp_path)
+def names(model: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
+    """The dotted names of all settings."""
+    found = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        nested = isinstance(kind, type) and issubclass(kind, BaseModel)
+        found += names(kind, f"{prefix}{name}.") if nested else [prefix + name]  # type: ignore[arg-type]
+    return found
+
+
+@pytest.mark.parametrize("columns", ["", "60"])
+def test_help_gives_each_setting_a_line_with_default_bounds_and_meaning(tmp_path, columns):
+    done = wikistyle("run", "--help", home=tmp_path, COLUMNS=columns)
     assert done.returncode == 0
-    assert "finetune.epochs = 60" in done.stdout
-    assert "Passes of the UNet over the dataset" in done.stdout
-    assert "scrape.rights_basis" in done.stdout
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    for name in names():
+        (line,) = [line for line in lines if line.startswith(f"{name} = ")]
+        assert re.fullmatch(r"\S+ = .+  \(.+\)  \S.+", line), line
+    for line in (
+        "finetune.epochs = 60  (whole number, 1 to 10000)  Passes of the UNet over the dataset.",
+        "scrape.timeout = 30.0  (number, over 0, up to 300)  Seconds to wait for an answer: slow wikis render pages on "
+        "demand.",
+        'finetune.lr_schedule = "constant"  (constant | cosine)  After warm-up: constant, or a cosine to 1 % of the '
+        "peak.",
+    ):
+        assert line in lines
+    resolution = next(line for line in lines if line.startswith("finetune.resolution = "))
+    assert "(whole number, 32 to 2048, multiple of 8)" in resolution
+    height = next(line for line in lines if line.startswith("sample.height = "))
+    assert "(whole number or null, 16 or more, multiple of 8)" in height
 
 
 @pytest.mark.parametrize(
@@ -81,28 +112,50 @@ def test_a_part_without_its_forerunner_says_what_to_run_first(tmp_path):
     assert "run `wikistyle run --profile sample --only collect` first" in one_line(done)
 
 
-def test_an_unreachable_wiki_names_itself_and_how_to_retry(tmp_path):
-    done = wikistyle(
-        "run", "--set", "scrape.api_url=http://127.0.0.1:9/api.php", "--set", "scrape.attempts=2",
-        "--set", "scrape.backoff=0.01", home=tmp_path,
-    )  # fmt: skip
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("scrape.api_url=https://wiki.example/api.php", "say in rights_basis, in one sentence, why you may use its"),
+        ("dataset.repo_id=me/drawings", "set dataset.takedown_contact to an address"),
+        ("finetune.optimizer=adamw8bit", "needs bitsandbytes, which is not installed"),
+        ("finetune.lpips_weights=nowhere.safetensors", "finetune.lpips_weights nowhere.safetensors is no file"),
+    ],
+)
+def test_what_the_settings_tell_is_told_before_anything_starts(tmp_path, setting, says):
+    done = wikistyle("run", "--set", setting, home=tmp_path)
     assert done.returncode == 1
-    line = one_line(done)
-    assert "http://127.0.0.1:9" in line
-    assert "can't be reached" in line
-    assert "scrape" in line
-    assert "--only collect" in line
+    assert says in one_line(done)
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [], "Prefect would have made its home"
 
 
-def test_collect_alone_and_show(tmp_path):
-    folder = tmp_path / "run"
-    done = wikistyle(
-        "run", "--only", "collect", "--set", "scrape.max_images=8", "--run-dir", str(folder), "--json", home=tmp_path
-    )
+def test_the_command_after_a_failure_is_the_users_own_and_runs(tmp_path):
+    """Typed in another folder, with what a shell would take apart; then pasted as it was printed."""
+    port, here = free_port(), tmp_path / "else where"
+    here.mkdir()
+    (here / "my own.yaml").write_text((ROOT / "deployments" / "profiles" / "sample.yaml").read_text())
+    typed = [
+        str(SCRIPT), "run", "--profile", "my own.yaml", "--set", f"scrape.api_url=http://127.0.0.1:{port}/api.php",
+        "--set", "scrape.backoff=0.01", "--set", "dataset.title=It's \"mine\" & $HOME", "--only", "collect",
+        "--run-dir", "the run", "--json",
+    ]  # fmt: skip
+    failed = shell(shlex.join(typed), here)
+    assert failed.returncode == 1
+    line = one_line(failed)
+    assert f"http://127.0.0.1:{port} can't be reached" in line
+    (command,) = re.findall(r"once mended, `(.*)` goes on from there", line)
+    assert shlex.split(command)[1:] == typed[1:]
+    with serve(port=port, wiki=small_wiki(6)):
+        done = shell(command, here)
     assert done.returncode == 0, done.stderr
+    stages = ["scrape", "convert", "caption", "dataset"]
     summary = json.loads(done.stdout)
+    assert list(summary["stages"]) == stages
+    assert summary["settings"]["dataset"]["title"] == 'It\'s "mine" & $HOME'
     assert summary["dataset"]["rows"] + len(summary["rejects"]) == summary["wiki"]["listed"]
-    assert (folder / "dataset" / "README.md").exists()
-    shown = wikistyle("show", str(folder), home=tmp_path)
+    assert (here / "the run" / "dataset" / "README.md").exists()
+    told = [line for line in done.stderr.splitlines() if re.match(r"\w+: (started|done)", line)]
+    assert [line.split(" in ")[0] for line in told] == [f"{s}: {what}" for s in stages for what in ("started", "done")]
+    shown = shell(shlex.join([str(SCRIPT), "show", "the run"]), here)
     assert shown.returncode == 0
     assert "caption" in shown.stdout
