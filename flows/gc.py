@@ -14,6 +14,7 @@ from tasks.garbage import Found, Garbage, delete, find_garbage, find_temporaries
 from tasks.lease import collecting, drop_expired, others
 from tasks.references import FOLDER, keys_in, references
 from tasks.store import Store
+from tasks.uploads import Upload, abort, unfinished_uploads
 
 LONGEST_HEADER = 100 << 20  # bytes, of a safetensors file
 
@@ -27,20 +28,27 @@ def gc(min_age_hours: float, dry_run: bool) -> str:
     """
     store, before = Store(), datetime.now(UTC) - timedelta(hours=min_age_hours)
     if dry_run:
-        garbage, left = find_garbage(store, needed(store, before), before), _left_at_home(before)
-        return _told(store, garbage, left, others(store.root), "would go")
+        garbage, left, uploads = _look(store, before)
+        return _told(store, garbage, left, uploads, others(store.root), "would go")
     with collecting(store.root):
         users = others(store.root)
-        garbage, left = find_garbage(store, needed(store, before), before), _left_at_home(before)
+        garbage, left, uploads = _look(store, before)
         delete(garbage.temporaries, store.root)
         delete(left, UPath(_home()))
+        abort(uploads, store)
         drop_expired(store.root)
         if not users:
             delete(garbage.objects, store.root)
             for path, reference in references(store).items():
                 if reference.is_gone:
                     path.unlink()
-    return _told(store, garbage, left, users, "gone")
+    return _told(store, garbage, left, uploads, users, "gone")
+
+
+def _look(store: Store, before: datetime) -> tuple[Garbage, list[Found], list[Upload]]:
+    """Garbage in the store, temporary files at home, and uploads to the store that never ended."""
+    left = [found for area in ("training", "parts", "cache") for found in find_temporaries(_home() / area, before)]
+    return find_garbage(store, needed(store, before), before), left, unfinished_uploads(store, before)
 
 
 def needed(store: Store, before: datetime) -> set[str]:
@@ -85,11 +93,9 @@ def _home() -> Path:
     return Path(os.environ.get("WIKISTYLE_HOME", ".wikistyle"))
 
 
-def _left_at_home(before: datetime) -> list[Found]:
-    return [found for area in ("training", "parts", "cache") for found in find_temporaries(_home() / area, before)]
-
-
-def _told(store: Store, garbage: Garbage, left: list[Found], users: list[str], verb: str) -> str:
+def _told(
+    store: Store, garbage: Garbage, left: list[Found], uploads: list[Upload], users: list[str], verb: str
+) -> str:  # fmt: skip
     objects, temporaries = garbage.objects, [*garbage.temporaries, *left]
     lines = [
         f"store {store.root}",
@@ -97,6 +103,7 @@ def _told(store: Store, garbage: Garbage, left: list[Found], users: list[str], v
         f"{verb}: {_sum(temporaries, 'temporary files')} of writers that were killed",
         f"stay: {_sum(garbage.kept, 'objects')} that are referred to, {_sum(garbage.young, 'files')} written lately",
     ]
+    lines += [f"{verb}: {len(uploads)} uploads that never ended"] if uploads else []
     hosts = Counter(r.host for r in references(store).values() if not r.is_gone and not r.is_ours)
     lines += [
         f"stay: what {count} records of machine {host} refer to; "

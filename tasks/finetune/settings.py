@@ -22,10 +22,15 @@ class FinetuneSettings(StageSettings):
         512, ge=32, le=2048, multiple_of=8, title="Resolution",
         description="Side in px of the square pictures trained on. 512 is what SD v1 was made for.",
     )  # fmt: skip
-    epochs: int = Field(60, ge=1, le=10000, title="Epochs", description="Passes of the UNet over the dataset.")
+    epochs: int = Field(
+        60, ge=1, le=10000, title="Epochs",
+        description="Passes of the UNet over the dataset. At a constant rate more of them go on where fewer ended.",
+    )  # fmt: skip
     snapshot_every: int = Field(
-        2, ge=1, title="Snapshot every", description="Epochs between snapshots. Few epochs make smooth films."
-    )
+        2, ge=1, title="Snapshot every",
+        description="Epochs between snapshots. Few epochs make smooth films. A multiple of what was made before costs "
+        "nothing; anything else trains the UNet again, to the same bits.",
+    )  # fmt: skip
     batch_size: int = Field(
         4, ge=1, le=4096, title="Batch size", description="Pictures per process and step. Memory grows with it."
     )

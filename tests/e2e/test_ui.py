@@ -30,6 +30,7 @@ def enter(page: Page, stack: Stack, path: str) -> None:
     field.fill(stack.password)
     field.press("Enter")
     page.wait_for_url(f"**{path}*")
+    page.reload()  # without the UI's messages of what it could not do before
 
 
 def shoot(page: Page, folder: Path, name: str) -> None:

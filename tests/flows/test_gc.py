@@ -57,6 +57,10 @@ def store(request, tmp_path, monkeypatch) -> Store:
     return Store()
 
 
+def on_s3(test):
+    return pytest.mark.parametrize("store", ["s3"], indirect=True)(test)
+
+
 def in_a_folder(test):
     return pytest.mark.parametrize("store", ["folder"], indirect=True)(test)
 
@@ -235,6 +239,18 @@ def test_what_a_killed_writer_left_goes_when_it_is_old(store):
     os.utime(left, (0, time.time() - 25 * 3600))
     assert "gone: 1 temporary files (4 bytes)" in gc(24, dry_run=False), "even while the killed one's lease lasts"
     assert not left.exists()
+
+
+@on_s3
+def test_uploads_that_never_ended_are_forgotten(store):
+    s3: Any = store.root.fs
+    bucket, _, prefix = store.root.path.partition("/")
+    names = [f"{prefix}/objects/ab/ab{'0' * 62}", f"{prefix}/mine", f"another/objects/ab/ab{'0' * 62}"]
+    for name in names:
+        s3.call_s3("create_multipart_upload", Bucket=bucket, Key=name)
+    assert "gone: 1 uploads that never ended" in gc(24, dry_run=False)
+    left = s3.call_s3("list_multipart_uploads", Bucket=bucket)["Uploads"]
+    assert {upload["Key"] for upload in left} == set(names[1:])
 
 
 @in_a_folder
