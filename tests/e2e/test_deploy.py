@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -42,12 +41,6 @@ def test_an_active_schedule_yields_scheduled_runs(stack: Stack):
     path = f"/deployments/{watch['id']}/schedules/{schedule['id']}"
     stack.request("PATCH", path, {"active": True})
     try:
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            due = [run for run in stack.runs_of("watch") if run["auto_scheduled"]]
-            if due:
-                break
-            time.sleep(1)
-        assert due
+        stack.until(lambda: [run for run in stack.runs_of("watch") if run["auto_scheduled"]], "a run that is due")
     finally:
         stack.request("PATCH", path, {"active": False})

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from tasks.finetune.job import TrainingJob
 from tasks.records import Training
 from tests.e2e.stack import Stack
+from tests.waiting import left_of
 
 pytestmark = pytest.mark.e2e
 
@@ -25,7 +25,7 @@ def ran(stack: Stack, run: str) -> Counter[str]:
 
 def test_the_story_completes_and_trains_on_the_gpu_pool_alone(stack: Stack):
     before = {part: {run["id"] for run in stack.runs_of(part)} for part in ("finetune", "showcase")}
-    story = stack.completed(stack.start("wikistyle/tiny", finetune={"seed": 2}), 240)
+    story = stack.completed(stack.start("wikistyle/tiny", finetune={"seed": 2}))
     assert story["work_pool_name"] == "wikistyle-cpu"
     assert "Worker 'cpu-worker'" in stack.logs(story["id"])
     for part in ("finetune", "showcase"):
@@ -48,7 +48,7 @@ def test_a_failed_training_is_retried_in_place_and_nothing_else_runs_again(stack
     training.write_text("not a folder")
     before = {run["id"] for run in stack.runs_of("finetune")}
     story = stack.start("wikistyle/tiny", finetune={"seed": 1, "epochs": 20, "snapshot_every": 20})
-    failed = stack.wait(story, 120)
+    failed = stack.wait(story)
     assert failed["state"]["type"] == "FAILED"
     assert "finetune/tiny run" in failed["state"]["message"]
     assert "press Retry" in failed["state"]["message"]
@@ -57,7 +57,7 @@ def test_a_failed_training_is_retried_in_place_and_nothing_else_runs_again(stack
     (stack.home / "aside").rename(training)
     stack.retry(story)
     folder = kill_in_mid_training(stack, training)
-    stack.completed(story, 180)
+    stack.completed(story)
     (child,) = [run for run in stack.runs_of("finetune") if run["id"] not in before]
     assert child["state"]["type"] == "COMPLETED"
     assert child["run_count"] == 3  # failed, killed, completed: one run, one training
@@ -94,37 +94,32 @@ def kill_in_mid_training(stack: Stack, training: Path) -> Path:
 
     Returns the training's folder.
     """
-    until = time.monotonic() + 90
-    while time.monotonic() < until:
+
+    def resumable() -> tuple[list[psutil.Process], list[Path]] | None:
         started = stack.processes("-m tasks.finetune")
         unfinished = [f for f in training.glob("*/unet.safetensors") if not (f.parent / "training.json").exists()]
-        if started and unfinished:
-            break
-        time.sleep(0.1)
-    else:
-        raise AssertionError("no training came to its first checkpoint")
-    (trainer,) = started
+        return (started, unfinished) if started and unfinished else None
+
+    (trainer,), unfinished = stack.until(resumable, "the first checkpoint of a training")
     (worker,) = stack.workers("wikistyle-gpu")
     doomed = [worker, *[p for p in worker.children(recursive=True) if p in trainer.parents()], trainer]
     for process in doomed:
         process.kill()
-    psutil.wait_procs(doomed, timeout=5)
+    assert left_of(doomed) == []
     return unfinished[0].parent
 
 
 def test_a_killed_story_is_taken_up_and_finds_its_child_again(stack: Stack):
     """The story's process is killed while its child draws: one story, one child, and nothing was drawn twice."""
-    stack.completed(stack.start("wikistyle/tiny"), 240)
+    stack.completed(stack.start("wikistyle/tiny"))
     before = {flow: {run["id"] for run in stack.runs_of(flow)} for flow in ("finetune", "showcase")}
     story = stack.start("wikistyle/tiny", sample={"seeds": [0, 1]})
-    until = time.monotonic() + 60
-    while not (children := new(stack, "showcase", before)) and time.monotonic() < until:
-        time.sleep(0.2)
+    children = stack.until(lambda: new(stack, "showcase", before), "the story's child")
     (engine,) = [process for process in stack.processes() if process.environ().get("PREFECT__FLOW_RUN_ID") == story]
     engine.kill()
-    stack.wait(story, 60, {"CRASHED"})
-    stack.wait(story, 60, {"SCHEDULED", "PENDING", "RUNNING"})
-    stack.completed(story, 120)
+    stack.wait(story, {"CRASHED"})
+    stack.wait(story, {"SCHEDULED", "PENDING", "RUNNING"})
+    stack.completed(story)
     assert stack.run(story)["run_count"] == 2
     assert new(stack, "finetune", before) == []  # trained before
     assert [run["id"] for run in new(stack, "showcase", before)] == [run["id"] for run in children]
