@@ -1,8 +1,13 @@
 """Cache keys hold content and nothing else; batch borders stay where they are."""
 
-import pytest
+import hashlib
+import json
+from pathlib import Path
 
-from tasks.caching import ContentKey, batches, call
+import pytest
+from pydantic import BaseModel
+
+from tasks.caching import ContentKey, batches, call, canonical
 from tasks.settings import StageSettings, working
 from tasks.store import Store
 
@@ -25,6 +30,42 @@ def test_a_key_is_stage_version_output_settings_and_inputs():
     assert key(stage="t", keys=("a", "b"), settings=Some()) != same
 
 
+def test_a_key_is_readable_and_the_same_in_every_process():
+    """The very text: another one would redo everything that any user has."""
+    wanted = hashlib.sha256(b'{"keys":["a","b"],"settings":{"quality":95}}').hexdigest()
+    assert key(keys=("a", "b"), settings=Some(connections=9)) == f"s-v1-{wanted}"
+
+
+def test_what_is_ignored_is_in_no_key():
+    def ignoring(**inputs):
+        return ContentKey("s", 1, ignore=("where", "how")).compute_key(None, inputs, {})  # type: ignore[arg-type]
+
+    assert ignoring(keys="a", where=1, how=object()) == ignoring(keys="a") == key(keys="a")
+    assert ignoring(keys="b", where=1) != ignoring(keys="a")
+
+
+class Whole(BaseModel):
+    path: Path
+    number: int
+
+
+class Part(Whole):
+    def content(self):
+        return {"number": (self.number, None, True, 0.5), 3: Whole(path=Path("x"), number=1)}
+
+
+def test_the_content_of_an_argument_is_json():
+    assert canonical(Whole(path=Path("x"), number=1)) == {"path": "x", "number": 1}
+    assert canonical(Part(path=Path("x"), number=2)) == {
+        "number": [2, None, True, 0.5],
+        "3": {"path": "x", "number": 1},
+    }
+    assert canonical([Some(quality=3), ("a",)]) == [{"quality": 3}, ["a"]]
+    for wrong in (object(), b"bytes", {1, 2}, Path("x"), [1, [object()]]):
+        with pytest.raises(TypeError, match=r"a cached task was given a \w+, which has no content to make a key of"):
+            canonical(wrong)
+
+
 def test_an_input_without_content_is_an_error_and_not_a_silent_miss():
     with pytest.raises(TypeError, match="object"):
         key(client=object())
@@ -37,6 +78,19 @@ def test_one_new_item_changes_one_batch():
     assert sum(len(batch) for batch in before) == 700
     assert len(after - before) <= 2
     assert 10 < len(before) < 45
+
+
+@pytest.mark.parametrize(("count", "mean"), [(768, 32), (769, 64), (1536, 64), (1537, 128)])
+def test_batches_are_cut_after_items_whose_hash_says_so(count, mean):
+    """A border is a hash of the key divisible by 32, or by 64, 128, … when there would be over 24 batches."""
+    items = [str(i) for i in range(count)]
+    wanted: list[list[str]] = [[]]
+    for item in sorted(items):
+        wanted[-1].append(item)
+        if int(hashlib.sha256(json.dumps(item).encode()).hexdigest()[:12], 16) % mean == 0:
+            wanted.append([])
+    assert batches(items[::-1], key=str) == [batch for batch in wanted if batch]
+    assert batches([], key=str) == []
 
 
 def test_many_items_make_few_batches():
