@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from tasks.caching import ContentKey, batches, call, canonical
+from tasks.caching import ContentKey, batches, call, call_async, canonical
 from tasks.settings import StageSettings, working
 from tasks.store import Store
 
@@ -95,6 +95,65 @@ def test_batches_are_cut_after_items_whose_hash_says_so(count, mean):
 
 def test_many_items_make_few_batches():
     assert len(batches([f"item {i}" for i in range(20_000)], key=str)) < 45
+
+
+class Called:
+    """What `call` needs of a Prefect task: it says Cached the second time, unless told to refresh."""
+
+    def __init__(self, log: list, key: str, refresh: bool = False):
+        self.log, self.key, self.refresh = log, key, refresh
+
+    def with_options(self, refresh_cache: bool):
+        return Called(self.log, self.key, refresh_cache)
+
+    def __call__(self, *args, return_state, **kwargs):
+        assert return_state is True
+        name = "Completed" if self.refresh or not self.log else "Cached"
+        self.log.append((args, kwargs, name))
+        return Answer(name, f"{self.key}{len(self.log)}")
+
+
+class Answer:
+    def __init__(self, name: str, value: str):
+        self.name, self.value = name, value
+
+    def result(self, raise_on_failure, _sync):
+        assert (raise_on_failure, _sync) == (True, True)
+        return self.value
+
+    async def aresult(self, raise_on_failure):
+        assert raise_on_failure is True
+        return self.value
+
+
+class CalledAsync(Called):
+    def with_options(self, refresh_cache: bool):
+        return CalledAsync(self.log, self.key, refresh_cache)
+
+    async def __call__(self, *args, return_state, **kwargs):  # type: ignore[override]
+        return super().__call__(*args, return_state=return_state, **kwargs)
+
+
+@pytest.mark.parametrize("kind", [Called, CalledAsync])
+async def test_a_hit_is_taken_unless_one_of_its_keys_is_gone(kind, tmp_path, monkeypatch):
+    monkeypatch.setenv("WIKISTYLE_STORE", str(tmp_path))
+    there = [Store().put(b"one"), Store().put(b"two")]
+
+    async def called(task, **more):
+        outcome = call(task, 1, x=2, **more) if kind is Called else await call_async(task, 1, x=2, **more)
+        return outcome.result, outcome.cached
+
+    for keys, after in ((None, ["Cached"]), (there, ["Cached"]), ([*there, "0" * 64], ["Cached", "Completed"])):
+        seen: list = []
+        log: list = []
+        more = {} if keys is None else {"keys_of": lambda result, keys=keys, seen=seen: seen.append(result) or keys}
+        assert await called(kind(log, "r"), **more) == ("r1", False)
+        assert seen == []  # what was just made is not looked for
+        result = await called(kind(log, "r"), **more)
+        assert result == (f"r{len(log)}", len(after) == 1)
+        assert [name for _, _, name in log] == ["Completed", *after]
+        assert all((args, kwargs) == ((1,), {"x": 2}) for args, kwargs, _ in log)
+        assert seen == ([] if keys is None else ["r2"])
 
 
 def test_a_hit_whose_bytes_are_gone_is_computed_again(prefect):

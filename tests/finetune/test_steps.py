@@ -27,5 +27,5 @@ def test_a_step_takes_the_batches_of_all_processes_or_what_there_is(count, batch
 
 
 def test_a_step_is_described_in_a_line():
-    step = Step(3, 9, 0.5, 0.12344, 2e-5, 11.6, peak_memory=3 * 2**29, seconds_left=150)
-    assert describe(step) == "loss 0.1234, lr 2.0e-05, 12 images/s, 1.5 GiB, 2 min left"
+    step = Step(3, 9, 0.5, 0.12344, 2e-5, 11.6, peak_memory=3 * 2**29, seconds_left=6000)
+    assert describe(step) == "loss 0.1234, lr 2.0e-05, 12 images/s, 1.5 GiB, 100 min left"

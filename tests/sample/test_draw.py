@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from tasks.records import Sample
 from tasks.sample.denoise import draw_denoising
 from tasks.sample.draw import draw_snapshot, png
-from tasks.sample.pipeline import Drawer, ModelError, load_base, put_in, set_solver
+from tasks.sample.pipeline import Drawer, ModelError, best_device, load_base, put_in, set_solver
 from tasks.sample.settings import SampleSettings
 from tasks.store import Store
 from tests.sample.tiny import snapshot
@@ -131,6 +131,13 @@ def test_the_unet_is_loaded_in_the_precision_asked_for_and_the_vae_in_fp32(base)
     assert drawer.pipe.safety_checker is None
     assert (drawer.base_model, drawer.base_revision, drawer.unet, drawer.decoder) == (base, None, None, None)
     assert drawer.pipe._progress_bar_config == {"disable": True}
+
+
+def test_a_gpu_draws_in_fp16_and_a_processor_in_fp32(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert best_device() == ("cuda", torch.float16)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert best_device() == ("cpu", torch.float32)
 
 
 def test_weights_come_from_safetensors_alone(base, tmp_path):
