@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types hooks bench models clean help
+.PHONY: demo test mutants lint types hooks bench models clean help
 
 help:  ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -19,6 +19,10 @@ demo: .venv/installed  ## the whole story on the sample wiki, in minutes, no net
 test: .venv/installed  ## the whole test suite
 	@$(BIN)/pytest
 
+mutants: .venv/installed  ## faults put into every formula, and those the fast tests miss (hours; goes on where it was)
+	@nice $(BIN)/python -m tests.mutants run
+	@$(BIN)/python -m tests.mutants results
+
 lint: .venv/installed  ## ruff, lint and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -34,5 +38,5 @@ bench: .venv/installed  ## side-by-side measurements into benchmarks/results.jso
 models: .venv/installed  ## train the sample models anew from the npm emoji packages (hours)
 	@$(BIN)/python -m samples.models.build
 
-clean:  ## forget every run and cache (not .venv)
-	@rm -rf runs .wikistyle
+clean:  ## forget every run, cache and mutant (not .venv)
+	@rm -rf runs .wikistyle mutants

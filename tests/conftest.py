@@ -16,10 +16,10 @@ os.environ.pop("PREFECT_API_URL", None)
 
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
-    """A real server on SQLite for the whole session (10 s to start)."""
+    """A real server on SQLite for the whole session (10 s to start on a machine that is not shared)."""
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=1200):
         yield
 
 

@@ -1,7 +1,7 @@
 """The worker that listens, with a real server: news or none, every run is taken, and never too many at once."""
 
 import asyncio
-import time
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -18,6 +18,7 @@ from prefect.workers.process import ProcessJobConfiguration
 
 from deployments import worker
 from deployments.server import job_template
+from tests.waiting import tree_of, wait_for_async, work_of
 
 POOL = "listened-to"
 FLOW = """
@@ -64,15 +65,19 @@ async def working(news: asyncio.Event | None) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def completed(client: PrefectClient, run: UUID, seconds: float = 60) -> FlowRun:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+def work() -> int:
+    """Of the worker, which is in this process, of its runs and of the server."""
+    return work_of(tree_of(os.getpid()))
+
+
+async def completed(client: PrefectClient, run: UUID) -> FlowRun:
+    async def ended() -> FlowRun | None:
         found = await client.read_flow_run(run)
-        if found.state and found.state.is_final():
-            assert found.state.is_completed(), found.state.message
-            return found
-        await asyncio.sleep(0.5)
-    raise AssertionError(f"the run is {found.state_name} after {seconds:.0f} s")
+        return found if found.state and found.state.is_final() else None
+
+    found = await wait_for_async(ended, f"end of run {run}", work)
+    assert found.state.is_completed(), found.state.message
+    return found
 
 
 async def test_runs_are_taken_on_the_servers_word_one_after_the_other(client, tmp_path, monkeypatch):
@@ -103,10 +108,10 @@ async def test_only_runs_of_its_pool_that_wait_are_news(client, tmp_path):
         worker.scheduled_in("another"), trouble.append
     ) as others:  # fmt: skip
         for news in (mine, others):
-            await asyncio.wait_for(news.wait(), 30)  # listening
+            await wait_for_async(news.is_set, "a word of the server", work)  # listening
             news.clear()
         await client.create_flow_run_from_deployment(deployment)
-        await asyncio.wait_for(mine.wait(), 30)
+        await wait_for_async(mine.is_set, "news", work)
         await asyncio.sleep(1)
     assert not others.is_set()
     assert trouble == []

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from fcntl import LOCK_NB, LOCK_SH, flock
@@ -24,6 +24,7 @@ from tests.caption.blip import save_tiny_blip
 from tests.e2e.ports import free_port
 from tests.sample.tiny import save_base
 from tests.scrape.faults import small_wiki
+from tests.waiting import STILL, T, left_of, wait_for, work_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = [sys.executable, "-c", "from flows.cli import main; main()"]
@@ -44,7 +45,7 @@ class Stack:
         # Of commands that use its server, as README.md has the user set it.
         self.environment = variables | ({PASSWORD: self.password} if self.password else {})
         user, _, password = self.password.partition(":")
-        self.http = httpx.Client(base_url=f"{url}/api", timeout=90, auth=(user, password))
+        self.http = httpx.Client(base_url=f"{url}/api", timeout=STILL, auth=(user, password))
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """The answer; asked again while SQLite is busy, or with a new token, as Prefect's own client does."""
@@ -81,18 +82,36 @@ class Stack:
     def run(self, run: str) -> dict[str, Any]:
         return self.get(f"/flow_runs/{run}")
 
-    def wait(self, run: str, seconds: float = 120, states: set[str] = FINAL) -> dict[str, Any]:
+    def wait(self, run: str, states: set[str] = FINAL) -> dict[str, Any]:
         """The run once it is in one of the states (types)."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            found = self.run(run)
-            if found["state"]["type"] in states:
-                return found
-            time.sleep(0.5)
-        raise AssertionError(f"run {found['name']} is {found['state']['name']} after {seconds:.0f} s\n{self.logs(run)}")
 
-    def completed(self, run: str, seconds: float = 120) -> dict[str, Any]:
-        found = self.wait(run, seconds)
+        def there() -> dict[str, Any] | None:
+            found = self.run(run)
+            return found if found["state"]["type"] in states else None
+
+        try:
+            return self.until(there, f"run {run} in {states}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.logs(run)}") from None
+
+    def until(self, found: Callable[[], T | None], what: str) -> T:
+        """The first true value of `found()`; given up when no run and none of their processes moves any more."""
+        return wait_for(found, what, self.moving, STILL, 0.5)
+
+    def moving(self) -> tuple[Any, ...]:
+        """What changes while anything goes on: the runs' states, their tasks, and the work of their processes.
+
+        Server and workers are left out: they ask and answer the whole time.
+        """
+        runs = self.post("/flow_runs/filter", sort="START_TIME_DESC")
+        waiting = ("deployments.worker", "prefect server", "uvicorn")
+        lines = [(process, line_of(process)) for process in self.tree()[1:]]
+        busy = [process for process, line in lines if not any(word in line for word in waiting)]
+        tasks = self.post("/task_runs/count")
+        return [(run["id"], run["state_name"], run["run_count"]) for run in runs], tasks, work_of(busy)
+
+    def completed(self, run: str) -> dict[str, Any]:
+        found = self.wait(run)
         assert found["state"]["type"] == "COMPLETED", f"{found['state']['message']}\n{self.logs(run)}"
         return found
 
@@ -141,15 +160,15 @@ class Stack:
 
     def processes(self, *words: str) -> list[psutil.Process]:
         """Those of its processes whose command line has all the words."""
-        found = []
-        for process in self.tree():
-            try:
-                line = " ".join(process.cmdline())
-            except psutil.Error:
-                continue
-            if all(word in line for word in words):
-                found.append(process)
-        return found
+        return [process for process in self.tree() if (line := line_of(process)) and all(w in line for w in words)]
+
+
+def line_of(process: psutil.Process) -> str:
+    """A process's command line; empty when it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def environment_of(clone: Path, home: Path) -> dict[str, str]:
@@ -258,12 +277,12 @@ def running_stack(folder: Path, api_url: str, **variables: str) -> Iterator[Stac
         tree = [*tree, *stack.tree()]
         stack.process.send_signal(signal.SIGINT)
         try:
-            status = stack.process.wait(60)
+            wait_for(lambda: stack.process.poll() is not None, "end of wikistyle up", lambda: work_of(tree))
         finally:
-            left = psutil.wait_procs(tree, timeout=5)[1]
+            left = left_of(tree)
             for orphan in left:
                 orphan.kill()
-        assert (status, left) == (0, [])
+        assert (stack.process.returncode, left) == (0, [])
 
 
 def held(folder: Path) -> bool:

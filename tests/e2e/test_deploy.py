@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -78,10 +77,4 @@ def test_an_active_schedule_yields_scheduled_runs(stack: Stack):
     watch = stack.get("/deployments/name/watch/tiny")
     assert [(s["active"], s["schedule"]["interval"]) for s in watch["schedules"]] == [(False, 3600)]
     with switched(stack, "watch/tiny", True):
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            due = [run for run in stack.runs_of("watch") if run["auto_scheduled"]]
-            if due:
-                break
-            time.sleep(1)
-        assert due
+        stack.until(lambda: [run for run in stack.runs_of("watch") if run["auto_scheduled"]], "a run that is due")

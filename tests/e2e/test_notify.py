@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -55,9 +54,7 @@ def test_a_failure_is_told_with_stage_reason_and_command(stack: Stack, chat: tup
     try:
         run = stack.start("collect/tiny", scrape={"api_url": "http://127.0.0.1:9/api.php"})
         assert stack.wait(run)["state"]["type"] == "FAILED"
-        until = time.monotonic() + 30
-        while not said and time.monotonic() < until:
-            time.sleep(0.5)
+        stack.until(lambda: said, "message of the failure")
         (message,) = said
         for part in (
             "collect/tiny",

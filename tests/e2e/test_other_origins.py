@@ -125,7 +125,7 @@ def test_the_ui_lets_in_who_knows_the_password(stack: Stack, browser: Browser):
 
 def test_the_password_is_told_once_and_lies_only_in_a_private_file(stack: Stack):
     """Not in what is started again, in no log, result or record, and in no process's arguments."""
-    stack.completed(stack.start("collect/tiny"), 120)
+    stack.completed(stack.start("collect/tiny"))
     kept = stack.home / "password"
     assert [stack.password in line for line in stack.said[0]].count(True) == 1
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
@@ -171,7 +171,7 @@ def test_a_deployment_of_other_code_is_not_run(stack: Stack, what: str, tmp_path
     made = stack.post("/deployments/", **kept | changed | {"name": f"other-{what}"})
     try:
         run = stack.post(f"/deployments/{made['id']}/create_flow_run")["id"]
-        found = stack.wait(run, 60)
+        found = stack.wait(run)
         assert found["state"]["type"] == "CRASHED"
         assert "NotOurs" in found["state"]["message"]
         assert not proof.exists()

@@ -32,6 +32,6 @@ def test_after_a_power_cut_the_story_goes_on_and_schedules_are_as_they_were(stac
         assert stack.get("/deployments/name/watch/sample")["schedules"][0]["active"] is False
         assert stack.get(paused)["paused"] is True
     stack.request("PATCH", paused, {"paused": False})
-    stack.completed(story, 300)
+    stack.completed(story)
     assert [stack.run(run)["run_count"] for run in (story, child)] == [2, 2]
     assert first_steps(folder) == [1, reached + 1]

@@ -60,7 +60,7 @@ def world(stack: Stack, hub: Hub) -> Iterator[World]:
     with faulty_wiki(wiki=pictures(36, 48)) as steady, faulty_wiki(wiki=pictures(48, 54)) as flaky:
         began = datetime.now(UTC)
         settings = {"scrape": {"api_url": steady.api_url}, "sample": {"prompts": PROMPTS}}
-        stack.completed(stack.start("wikistyle/tiny", **settings), 240)
+        stack.completed(stack.start("wikistyle/tiny", **settings))
         kept = stack.home / "parts" / "tiny"
         finetuned = Finetuned.model_validate_json((kept / "finetune.json").read_bytes())
         shown = Shown.model_validate_json((kept / "showcase.json").read_bytes())
@@ -155,12 +155,12 @@ def test_retry_does_what_the_failed_stage_left_and_nothing_before_it(world: Worl
     world.steady.requests.clear()
     with case.broken(world):
         story = stack.start("wikistyle/tiny", **changed)
-        failed = stack.wait(story, 180)
+        failed = stack.wait(story)
         assert failed["state"]["type"] == "FAILED"
         assert f"stage {stage} failed" in failed["state"]["message"]
     retried = datetime.now(UTC)
     stack.retry(story)
-    stack.completed(story, 240)
+    stack.completed(story)
     ran = stack.ran_since(retried)
     until = list(TASKS)[: list(TASKS).index(stage) + 1]
     expected = {task: world.ran[task] if times is None else times for task, times in case.left.items()}

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from tasks.finetune.job import TrainingJob, read_training
 from tests.e2e.stack import Stack, held
+from tests.waiting import left_of
 
 pytestmark = pytest.mark.e2e
 
@@ -24,7 +24,7 @@ def ran(stack: Stack, run: str) -> Counter[str]:
 
 def test_the_story_completes_and_trains_on_the_gpu_pool_alone(stack: Stack):
     before = {part: {run["id"] for run in stack.runs_of(part)} for part in ("finetune", "showcase")}
-    story = stack.completed(stack.start("wikistyle/tiny", finetune={"seed": 2}), 240)
+    story = stack.completed(stack.start("wikistyle/tiny", finetune={"seed": 2}))
     assert story["work_pool_name"] == "wikistyle-cpu"
     assert "Worker 'cpu-worker'" in stack.logs(story["id"])
     for part in ("finetune", "showcase"):
@@ -47,7 +47,7 @@ def test_a_failed_training_is_retried_in_place_and_nothing_else_runs_again(stack
     training.write_text("not a folder")
     before = {run["id"] for run in stack.runs_of("finetune")}
     story = stack.start("wikistyle/tiny", finetune={"seed": 1, "epochs": 20, "snapshot_every": 20})
-    failed = stack.wait(story, 120)
+    failed = stack.wait(story)
     assert failed["state"]["type"] == "FAILED"
     assert "finetune/tiny run" in failed["state"]["message"]
     assert "press Retry" in failed["state"]["message"]
@@ -56,7 +56,7 @@ def test_a_failed_training_is_retried_in_place_and_nothing_else_runs_again(stack
     (stack.home / "aside").rename(training)
     stack.retry(story)
     job = kill_in_mid_training(stack, training)
-    stack.completed(story, 180)
+    stack.completed(story)
     (child,) = [run for run in stack.runs_of("finetune") if run["id"] not in before]
     assert child["state"]["type"] == "COMPLETED"
     assert child["run_count"] == 3  # failed, killed, completed: one run, one training
@@ -93,38 +93,34 @@ def kill_in_mid_training(stack: Stack, training: Path) -> TrainingJob:
 
     Returns the training's job.
     """
-    until = time.monotonic() + 90
-    while time.monotonic() < until:
+
+    def resumable() -> tuple[list[psutil.Process], list[Path]] | None:
         started = stack.processes("-m tasks.finetune")
         jobs = [TrainingJob.model_validate_json(path.read_bytes()) for path in training.glob("job-*.json")]
         unfinished = [job for job in jobs if not job.files()[1].exists()]
-        if started and unfinished and any(held(state.parent) for state in training.glob("unet-*/step-*")):
-            break
-        time.sleep(0.1)
-    else:
-        raise AssertionError("no training came to its first checkpoint")
-    (trainer,) = started
+        resumes = any(held(state.parent) for state in training.glob("unet-*/step-*"))
+        return (started, unfinished) if started and unfinished and resumes else None
+
+    (trainer,), unfinished = stack.until(resumable, "the first checkpoint of a training")
     (worker,) = stack.workers("wikistyle-gpu")
     doomed = [worker, *[p for p in worker.children(recursive=True) if p in trainer.parents()], trainer]
     for process in doomed:
         process.kill()
-    psutil.wait_procs(doomed, timeout=5)
+    assert left_of(doomed) == []
     return max(unfinished, key=lambda job: job.files()[0].stat().st_mtime)
 
 
 def test_a_killed_story_is_taken_up_and_finds_its_child_again(stack: Stack):
     """The story's process is killed while its child draws: one story, one child, and nothing was drawn twice."""
-    stack.completed(stack.start("wikistyle/tiny"), 240)
+    stack.completed(stack.start("wikistyle/tiny"))
     before = {flow: {run["id"] for run in stack.runs_of(flow)} for flow in ("finetune", "showcase")}
     story = stack.start("wikistyle/tiny", sample={"seeds": [0, 1]})
-    until = time.monotonic() + 60
-    while not (children := new(stack, "showcase", before)) and time.monotonic() < until:
-        time.sleep(0.2)
+    children = stack.until(lambda: new(stack, "showcase", before), "the story's child")
     (engine,) = [process for process in stack.processes() if process.environ().get("PREFECT__FLOW_RUN_ID") == story]
     engine.kill()
-    stack.wait(story, 60, {"CRASHED"})
-    stack.wait(story, 60, {"SCHEDULED", "PENDING", "RUNNING"})
-    stack.completed(story, 120)
+    stack.wait(story, {"CRASHED"})
+    stack.wait(story, {"SCHEDULED", "PENDING", "RUNNING"})
+    stack.completed(story)
     assert stack.run(story)["run_count"] == 2
     assert new(stack, "finetune", before) == []  # trained before
     assert [run["id"] for run in new(stack, "showcase", before)] == [run["id"] for run in children]

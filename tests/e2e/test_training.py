@@ -1,6 +1,5 @@
 """A training on the real stack that is stopped, loses its disk or its weights: what is kept, and what goes on."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,21 +13,23 @@ from flows.report import Finetuned
 from tasks.finetune.made import UnetProgress
 from tasks.finetune.state import saved_progress
 from tests.e2e.stack import Stack, held
+from tests.waiting import spent_until_its_end
 
 pytestmark = pytest.mark.e2e
-STOP_SECONDS = 10.0
+STOP_SECONDS = 10.0  # of the training's own time, which is the clock's where it has a processor to itself
 
 
 def under_way(stack: Stack, steps: int) -> tuple[Path, psutil.Process]:
     """The UNet's folder and the process of the training that runs now, once its resume state has come so far."""
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
+
+    def come_so_far() -> tuple[Path, psutil.Process] | None:
         processes = stack.processes("-m tasks.finetune")
         for folder in (stack.home / "training").glob("unet-*"):
             if processes and held(folder) and reached(folder) >= steps:
                 return folder, processes[0]
-        time.sleep(0.2)
-    raise AssertionError("no training came so far")
+        return None
+
+    return stack.until(come_so_far, f"step {steps} of a training")
 
 
 def reached(folder: Path) -> int:
@@ -65,12 +66,12 @@ def test_a_training_that_failed_goes_on_at_its_last_checkpoint_after_retry(stack
     story = stack.start("wikistyle/tiny", finetune={"seed": 11, "epochs": 60, "snapshot_every": 60})
     folder, _ = under_way(stack, 5)
     with lost(stack.home / "store"):
-        failed = stack.wait(story, 120)
+        failed = stack.wait(story)
         assert failed["state"]["type"] == "FAILED"
         assert "stage finetune failed" in failed["state"]["message"]
     before, retried = reached(folder), datetime.now(UTC)
     stack.retry(story)
-    stack.completed(story, 180)
+    stack.completed(story)
     assert first_steps(folder) == [1, before + 1]
     ran = stack.ran_since(retried)
     assert ran["finetune"] == 1
@@ -81,32 +82,28 @@ def test_cancelling_stops_the_training_in_seconds_and_a_new_story_goes_on_with_i
     settings = {"seed": 12, "epochs": 300, "snapshot_every": 300}
     story = stack.start("wikistyle/tiny", finetune=settings)
     folder, process = under_way(stack, 5)
-    began = time.monotonic()
     stack.post(f"/flow_runs/{story}/set_state", state={"type": "CANCELLING"})  # what the UI's Cancel does
-    process.wait(STOP_SECONDS - (time.monotonic() - began))
+    assert spent_until_its_end(process) < STOP_SECONDS
     for run in [story, stack.runs_of("finetune")[-1]["id"]]:
-        assert stack.wait(run, 60)["state"]["type"] == "CANCELLED"
+        assert stack.wait(run)["state"]["type"] == "CANCELLED"
     before = reached(folder)
     assert 5 <= before < 300
-    stack.completed(stack.start("wikistyle/tiny", finetune=settings), 300)
+    stack.completed(stack.start("wikistyle/tiny", finetune=settings))
     assert first_steps(folder) == [1, before + 1]
 
 
 def test_weights_lost_before_they_are_drawn_with_are_trained_again_after_retry(stack: Stack):
     before = {run["id"] for run in stack.runs_of("showcase")}
     story = stack.start("wikistyle/tiny", finetune={"seed": 13})
-    until = time.monotonic() + 120
-    while {run["id"] for run in stack.runs_of("showcase")} == before:  # then its training is behind it
-        assert time.monotonic() < until
-        time.sleep(0.2)
+    stack.until(lambda: {run["id"] for run in stack.runs_of("showcase")} != before, "the end of its training")
     kept = stack.home / "parts" / "tiny" / "finetune.json"
     unet = Finetuned.model_validate_json(kept.read_bytes()).training.snapshots[-1].unet
     assert unet
     weights = stack.home / "store" / "objects" / unet.key[:2] / unet.key
     weights.unlink()
-    assert "stage sample failed" in stack.wait(story, 120)["state"]["message"]
+    assert "stage sample failed" in stack.wait(story)["state"]["message"]
     retried = datetime.now(UTC)
     stack.retry(story)
-    stack.completed(story, 180)
+    stack.completed(story)
     assert weights.exists()  # the same again, to the bit
     assert stack.ran_since(retried)["finetune"] == 1

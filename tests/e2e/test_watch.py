@@ -46,19 +46,17 @@ def stories(stack: Stack) -> list[dict]:
 
 
 def test_news_start_one_story_and_no_news_none(stack: Stack, wiki: Wiki):
-    stack.completed(stack.start("collect/tiny"), 120)
+    stack.completed(stack.start("collect/tiny"))
     before = {run["id"] for run in stories(stack)}
     (nothing,) = watched(stack, 1)
     assert (nothing["listed"], nothing["new"], nothing["announced"]) == (6, 0, False)
 
     title = wiki.upload()
-    stack.completed(stack.start("watch/tiny"), 60)
+    stack.completed(stack.start("watch/tiny"))
     again = watched(stack, 9)
     assert [news["announced"] for news in again] == [False] * 9
     assert again[0]["examples"] in ([title], [])  # the story may have collected it already
-    until = time.monotonic() + 60
-    while not (new := [run for run in stories(stack) if run["id"] not in before]) and time.monotonic() < until:
-        time.sleep(0.5)
+    new = stack.until(lambda: [run for run in stories(stack) if run["id"] not in before], "a story of the news")
     assert len(new) == 1
     assert new[0]["created_by"]["type"] == "AUTOMATION"
     time.sleep(3)
@@ -68,27 +66,26 @@ def test_news_start_one_story_and_no_news_none(stack: Stack, wiki: Wiki):
 
 def cancel(stack: Stack, run: str) -> None:
     stack.post(f"/flow_runs/{run}/set_state", state={"type": "CANCELLING"})
-    assert stack.wait(run, 60)["state"]["type"] == "CANCELLED"
+    assert stack.wait(run)["state"]["type"] == "CANCELLED"
 
 
 def started(stack: Stack, before: set[str]) -> str:
     """The one story that was started since and not refused."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        new = [run for run in stories(stack) if run["id"] not in before and run["state"]["type"] != "CANCELLED"]
-        if new:
-            (story,) = new
-            return story["id"]
-        time.sleep(0.5)
-    raise AssertionError("no story was started")
+
+    def new() -> list[dict]:
+        return [run for run in stories(stack) if run["id"] not in before and run["state"]["type"] != "CANCELLED"]
+
+    (story,) = stack.until(new, "a story")
+    return story["id"]
 
 
 def collected(stack: Stack, before: set[str]) -> None:
     """Waits until a collect that was not among `before` has completed."""
-    until = time.monotonic() + 120
-    while not [r for r in stack.runs_of("collect") if r["id"] not in before and r["state"]["type"] == "COMPLETED"]:
-        assert time.monotonic() < until
-        time.sleep(0.5)
+
+    def done() -> list[dict]:
+        return [r for r in stack.runs_of("collect") if r["id"] not in before and r["state"]["type"] == "COMPLETED"]
+
+    stack.until(done, "a collect that completed")
 
 
 def ids(stack: Stack, flow: str) -> set[str]:
@@ -160,18 +157,17 @@ def pointed_at(stack: Stack, api_url: str) -> Iterator[None]:
 def test_ten_watches_of_a_real_mediawiki_start_one_story_of_it(stack: Stack, mediawiki: tuple[MediaWiki, str]):
     wiki, api_url = mediawiki
     with pointed_at(stack, api_url):
-        stack.completed(stack.start("collect/tiny"), 120)
+        stack.completed(stack.start("collect/tiny"))
         before = {run["id"] for run in stories(stack)}
         assert watched(stack, 1, f"scrape.api_url={api_url}")[0]["announced"] is False
         wiki.upload([upload(4)], "20240102000000")
         wiki.run_jobs()
         found = watched(stack, 10, f"scrape.api_url={api_url}")
         assert (found[0]["new"], [news["announced"] for news in found]) == (1, [True] + [False] * 9)
-        until = time.monotonic() + 60
-        while not (new := [run for run in stories(stack) if run["id"] not in before]) and time.monotonic() < until:
-            time.sleep(0.5)
-        (story,) = new
-        stack.completed(story["id"], 240)
+        (story,) = stack.until(
+            lambda: [run for run in stories(stack) if run["id"] not in before], "a story of the news"
+        )
+        stack.completed(story["id"])
         assert watched(stack, 1, f"scrape.api_url={api_url}")[0]["new"] == 0
         assert [run["id"] for run in stories(stack) if run["id"] not in before] == [story["id"]]
     summary = json.loads((stack.clone / "runs" / "latest" / "summary.json").read_text())

@@ -1,14 +1,16 @@
 """What comes in: the split is the pictures' own, and bad input is one clear line."""
 
+import hashlib
 import io
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tasks.finetune.data import decode, read_rows, split
+from tasks.finetune.data import Row, decode, read_rows, split
 from tasks.finetune.errors import DatasetError, ModelError
 from tasks.records import DatasetRef, StoredFile
 from tests.finetune.tiny import png, run, settings_for, write_dataset
@@ -39,6 +41,71 @@ def test_a_wide_picture_is_scaled_by_its_short_side_and_cropped_in_the_middle(st
     pixels = decode(row, 32)
     assert pixels.shape == (32, 32, 3)
     assert (abs(pixels.astype(int) - (0, 0, 255)) < 3)[:, 3:29].all()
+
+
+@pytest.mark.parametrize(
+    ("size", "scaled", "box"),
+    [
+        ((32, 41), None, (0, 4, 32, 36)),
+        ((45, 32), None, (6, 0, 38, 32)),
+        ((100, 47), (68, 32), (18, 0, 50, 32)),
+        ((47, 101), (32, 69), (0, 18, 32, 50)),
+        ((16, 20), (32, 40), (0, 4, 32, 36)),
+        ((31, 31), (32, 32), (0, 0, 32, 32)),
+        ((1, 2000), (32, 64000), (0, 31984, 32, 32016)),
+    ],
+)
+def test_a_picture_is_scaled_by_lanczos_and_cropped_in_the_middle(size, scaled, box):
+    chance = np.random.default_rng(0)
+    picture = Image.fromarray(chance.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8))
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    wanted = (picture.resize(scaled, Image.Resampling.LANCZOS) if scaled else picture).crop(box)
+    assert np.array_equal(decode(Row("0" * 64, out.getvalue(), ""), 32), np.asarray(wanted))
+
+
+def test_a_grey_picture_is_decoded_as_rgb():
+    out = io.BytesIO()
+    Image.new("L", (32, 32), 77).save(out, "PNG")
+    assert np.array_equal(decode(Row("0" * 64, out.getvalue(), ""), 32), np.full((32, 32, 3), 77))
+
+
+def test_the_border_of_the_split_is_a_share_of_all_hashes():
+    def row(start: str) -> Row:
+        return Row(start.ljust(64, "f"), b"", "")
+
+    rows = [row("00000000"), row("3fffffff"), row("40000000"), row("ffffffff")]
+    assert split(rows, 0.25) == (rows[2:], rows[:2])
+    assert split(rows[:2], 0.25) == (rows[:2], [])  # some must be trained
+    assert split(rows, 0.0) == (rows, [])
+
+
+def test_rows_of_several_files_are_read_once_each_with_their_captions_in_the_order_of_hashes(store, tmp_path):
+    """A picture that is there twice is one row; files beside the parquet ones are left alone."""
+    files = [StoredFile(path="README.md", key=store.put(b"# A dataset"), bytes=1)]
+    for number, ids in enumerate(([0, 1, 2], [2, 3])):
+        folder = write_dataset(tmp_path / str(number), [png(i) for i in ids], [f"a cat {i}" for i in ids])
+        key = store.put_file(Path(folder) / "train.parquet")
+        files.append(StoredFile(path=f"data/{number}.parquet", key=key, bytes=1))
+    rows = read_rows(DatasetRef(fingerprint="f", rows=5, files=tuple(files)), store)
+    wanted = {hashlib.sha256(png(i)).hexdigest(): (png(i), f"a cat {i}") for i in range(4)}
+    assert [(row.id, row.image, row.text) for row in rows] == [(i, *wanted[i]) for i in sorted(wanted)]
+
+
+def test_a_picture_that_lies_beside_its_row_is_read(store, tmp_path):
+    """As datasets of a folder of pictures are: no bytes, a path."""
+    (tmp_path / "one.png").write_bytes(png(1))
+    path = tmp_path / "d" / "train.parquet"
+    path.parent.mkdir()
+    image = {"bytes": None, "path": str(tmp_path / "one.png")}
+    pq.write_table(pa.table({"image": [image, PICTURE], "text": ["one", "nought"]}), path)
+    assert {row.text: row.image for row in read_rows(str(path.parent), store)} == {"one": png(1), "nought": png(0)}
+
+
+def test_a_dataset_is_named_by_its_repository_or_its_fingerprint(store):
+    for named, name in (({"repo_id": "ada/wiki"}, "ada/wiki"), ({}, "0123456789ab")):
+        with pytest.raises(DatasetError, match=f"^dataset {name} has no rows; collect images"):
+            read_rows(DatasetRef(fingerprint="0123456789abcdef", rows=0, files=(), **named), store)
 
 
 def assert_one_line(error: pytest.ExceptionInfo[BaseException], *parts: str) -> None:

@@ -5,7 +5,7 @@ import io
 import re
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from tasks.curves import loss_curve_png
 from tasks.finetune.preview_files import keep_previews
@@ -20,6 +20,10 @@ def training(*held: float) -> Training:
         losses=tuple(EpochLoss(epoch=i, train_loss=0.5, heldout_loss=value) for i, value in enumerate(held)),
         truncated_captions=0, images_trained=9, images_held_out=1,
     )  # fmt: skip
+
+
+def curve_of(training: Training) -> bytes | None:
+    return loss_curve_png(training.losses, turning_point(training))
 
 
 def pictures_of(markdown: str) -> list[tuple[str, Image.Image]]:
@@ -48,9 +52,80 @@ def test_a_page_of_noise_still_is_under_150_kb_and_names_the_prompts(tmp_path):
     assert "1. a cat\n2. &lt;b&gt;bold" in page
 
 
+def test_the_columns_are_the_base_the_newest_and_those_between_at_even_distances(tmp_path):
+    for epoch in range(8):
+        keep_previews([Image.new("RGB", (32, 32), (epoch * 30, 9, 9))], epoch, tmp_path)
+    sheet = preview_sheet(tmp_path, 1)
+    assert sheet.size == (6 * 128, 20 + 128)
+    assert [sheet.getpixel((column * 128 + 64, 84)) for column in range(6)] == [
+        (epoch * 30, 9, 9) for epoch in (0, 1, 3, 4, 6, 7)
+    ]
+    for edge in ((0, 20), (127, 147), (128, 20), (767, 147)):  # each fills its cell, under a white line of names
+        assert sheet.getpixel(edge) == ((0, 9, 9) if edge[0] < 128 else (30 if edge[0] < 640 else 210, 9, 9))
+    assert sheet.getpixel((0, 0)) == sheet.getpixel((127, 19)) == (255, 255, 255)
+
+
+def test_each_column_is_named_by_its_epoch(tmp_path):
+    """A picture of the text by itself is what the sheet shows above each column."""
+    for epoch in (0, 12):
+        keep_previews([Image.new("RGB", (32, 32))], epoch, tmp_path)
+    sheet = preview_sheet(tmp_path, 1)
+    for column, name in enumerate(("base", "epoch 12")):
+        wanted = Image.new("RGB", (128, 20), "white")
+        ImageDraw.Draw(wanted).text((4, 2), name, fill="black", font=ImageFont.load_default(13))
+        assert np.array_equal(np.asarray(sheet.crop((column * 128, 0, column * 128 + 128, 20))), np.asarray(wanted))
+
+
+def test_few_snapshots_and_few_prompts_make_a_small_page(tmp_path):
+    keep_previews([Image.new("RGB", (32, 32), "red"), Image.new("RGB", (32, 32), "blue")], 0, tmp_path)
+    ((kind, picture),) = pictures_of(preview_page(tmp_path, ("a cat", "a <dog>")))
+    assert (kind, picture.size) == ("jpeg", (128, 276))
+    (red, blue) = (picture.convert("RGB").getpixel((64, y)) for y in (84, 212))
+    assert isinstance(red, tuple)
+    assert isinstance(blue, tuple)
+    assert (red[0] > 240, red[2] < 20, blue[0] < 20, blue[2] > 240) == (True,) * 4
+    page = preview_page(tmp_path, ("a cat", "a <dog>"))
+    assert page.startswith("![previews of the snapshots](data:image/jpeg;base64,")
+    assert page.endswith(")\n\n1. a cat\n2. a &lt;dog&gt;")
+    assert len(preview_page(tmp_path, tuple("abcdefgh")).split("\n\n")[1].split("\n")) == 6  # as the sheet has rows
+
+
+def test_a_page_is_as_good_as_its_bytes_allow(tmp_path):
+    """Plain colours are kept at the best quality; noise is not, though no worse than it must be."""
+    keep_previews([Image.new("RGB", (128, 128), (250, 3, 77))], 0, tmp_path)
+    ((_, plain),) = pictures_of(preview_page(tmp_path, ("a",)))
+    best = io.BytesIO()
+    preview_sheet(tmp_path, 1).save(best, "JPEG", quality=88)
+    assert plain.quantization == Image.open(best).quantization  # type: ignore[attr-defined]
+    chance = np.random.default_rng(0)
+    for epoch in range(6):
+        noise = [Image.fromarray(chance.integers(0, 255, (128, 128, 3), dtype=np.uint8)) for _ in range(6)]
+        keep_previews(noise, epoch, tmp_path)
+    page = preview_page(tmp_path, tuple("abcdef"))
+    ((_, shown),) = pictures_of(page)
+    fits = []
+    for quality in (88, 70, 50, 30, 10):
+        out = io.BytesIO()
+        preview_sheet(tmp_path, 6).save(out, "JPEG", quality=quality)
+        fits += [out] if out.tell() <= 105_000 else []
+    assert shown.quantization == Image.open(fits[0]).quantization  # type: ignore[attr-defined]
+
+
+def test_a_training_with_one_snapshot_has_no_curve_and_one_without_held_out_pictures_has():
+    assert curve_of(training()) is None
+    assert curve_of(training(0.5)) is None
+    assert curve_of(training(0.5, 0.4)) is not None
+    alone = training(0.5, 0.4).model_copy(
+        update={"losses": tuple(EpochLoss(epoch=i, train_loss=0.5 - i / 10, heldout_loss=None) for i in range(3))}
+    )
+    assert dark(alone).max() < 30  # no turn to mark
+    assert losses_page(alone).startswith("![train and held-out loss of each epoch](data:image/png;base64,")
+    assert losses_page(training(0.5)).startswith("| epoch | train loss |")
+
+
 def dark(training: Training) -> np.ndarray:
     """How many black pixels each column of the middle of a curve has."""
-    curve = loss_curve_png(training.losses, turning_point(training))
+    curve = curve_of(training)
     assert curve
     return (np.asarray(Image.open(io.BytesIO(curve)).convert("L"))[:, 100:600] < 60).sum(axis=0)
 

@@ -30,7 +30,7 @@ def test_a_training_is_shown_and_found_again(dataset, base, store, tmp_path, mon
         return state.result(_sync=True), state.name
 
     with (
-        prefect_test_harness(server_startup_timeout=120),
+        prefect_test_harness(server_startup_timeout=1200),
         temporary_settings({PREFECT_LOCAL_STORAGE_PATH: tmp_path / "results"}),
     ):
         first, ran = train(2)

@@ -16,15 +16,13 @@ from samples.wiki.server import serve
 from tests.commands.installed import SCRIPT, shell
 from tests.e2e.ports import free_port
 from tests.scrape.faults import small_wiki
+from tests.waiting import run_to_end
 
 
 def wikistyle(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "WIKISTYLE_HOME": str(home), "WIKISTYLE_STORE": str(home / "store"), "COLUMNS": "200"}
     code = "from flows.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=ROOT, env=env | environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    return run_to_end([sys.executable, "-c", code, *arguments], cwd=ROOT, env=env | environment)
 
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:

@@ -8,13 +8,14 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+from tests.waiting import STILL, left_of, run_to_end, tree_of, wait_for, work_of
 
 HERE = Path(__file__).parent
 CODE = Path("/usr/share/mediawiki")
@@ -73,9 +74,7 @@ class MediaWiki:
 
     def _maintain(self, script: str, *arguments: str) -> None:
         command = ["php", f"maintenance/{script}", *arguments]
-        done = subprocess.run(
-            command, cwd=CODE, env=self._environment(), capture_output=True, text=True, check=False, timeout=120
-        )
+        done = run_to_end(command, cwd=CODE, env=self._environment())
         if done.returncode:
             raise RuntimeError(f"{script} failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
 
@@ -122,7 +121,8 @@ class MediaWiki:
             yield url
         finally:
             os.killpg(server.pid, signal.SIGTERM)
-            server.wait(10)
+            assert left_of(tree_of(server.pid)) == []
+            server.wait()
 
 
 def _free_port() -> int:
@@ -132,13 +132,12 @@ def _free_port() -> int:
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
+    def answers() -> bool:
         if server.poll() is not None:
             raise RuntimeError(f"PHP's server ended with status {server.returncode}")
         try:
-            if httpx.get(url, timeout=30).status_code == 200:
-                return
+            return httpx.get(url, timeout=STILL).status_code == 200
         except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise RuntimeError(f"{url} did not answer within 30 s")
+            return False
+
+    wait_for(answers, f"answer of {url}", lambda: work_of(tree_of(server.pid)))

@@ -1,17 +1,20 @@
 """What a picture depends on (prompt, seed, weights) and what it doesn't (batch, time, earlier snapshots)."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from PIL import Image
 from pydantic import ValidationError
+from safetensors.torch import load_file
 
 from tasks.records import Sample
 from tasks.sample.denoise import draw_denoising
-from tasks.sample.draw import draw_snapshot
-from tasks.sample.pipeline import Drawer, ModelError, load_base, put_in
+from tasks.sample.draw import draw_snapshot, png
+from tasks.sample.pipeline import Drawer, ModelError, best_device, load_base, put_in, set_solver
 from tasks.sample.settings import SampleSettings
 from tasks.store import Store
 from tests.sample.tiny import snapshot
@@ -107,6 +110,68 @@ def test_weights_that_do_not_fit_or_are_broken_say_so(base, store):
     put_in(drawer, broken, store)
     with pytest.raises(ModelError, match=r'"a cat", seed 0, epoch 4 isn\'t finite'):
         draw_snapshot(drawer.pipe, 4, SETTINGS, store)
+
+
+def test_weights_already_in_place_are_not_read_again(base, store):
+    drawer = load_base(base, None, "cpu", torch.float32)
+    first = snapshot(store, 2, unet=other_weights(drawer))
+    put_in(drawer, first, store)
+    kept = drawer.pipe.unet.state_dict()["conv_in.weight"].clone()
+    assert first.unet
+    store.path(first.unet.key).unlink()
+    put_in(drawer, first, store)
+    assert torch.equal(drawer.pipe.unet.state_dict()["conv_in.weight"], kept)
+    assert (drawer.unet, drawer.decoder) == (first.unet.key, None)
+
+
+def test_the_unet_is_loaded_in_the_precision_asked_for_and_the_vae_in_fp32(base):
+    drawer = load_base(base, None, "cpu", torch.bfloat16)
+    assert drawer.pipe.unet.dtype == drawer.pipe.text_encoder.dtype == torch.bfloat16
+    assert drawer.pipe.vae.dtype == torch.float32
+    assert drawer.pipe.safety_checker is None
+    assert (drawer.base_model, drawer.base_revision, drawer.unet, drawer.decoder) == (base, None, None, None)
+    assert drawer.pipe._progress_bar_config == {"disable": True}
+
+
+def test_a_gpu_draws_in_fp16_and_a_processor_in_fp32(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert best_device() == ("cuda", torch.float16)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert best_device() == ("cpu", torch.float32)
+
+
+def test_weights_come_from_safetensors_alone(base, tmp_path):
+    """A pickle can run a stranger's code."""
+    shutil.copytree(base, tmp_path / "base")
+    weights = tmp_path / "base" / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save(load_file(weights), weights.with_suffix(".bin"))
+    weights.unlink()
+    with pytest.raises(ModelError, match="can't be loaded"):
+        load_base(str(tmp_path / "base"), None, "cpu", torch.float32)
+
+
+def test_a_solver_keeps_the_schedule_of_the_base_and_clips_nothing(base):
+    drawer = load_base(base, None, "cpu", torch.float32)
+    beta_end = 0.0123
+    drawer.pipe.scheduler = DDIMScheduler(beta_end=beta_end, prediction_type="v_prediction", clip_sample=True)
+    set_solver(drawer.pipe, "ddim")
+    assert isinstance(drawer.pipe.scheduler, DDIMScheduler)
+    assert drawer.pipe.scheduler.config["clip_sample"] is False
+    assert drawer.pipe.scheduler.config["beta_end"] == beta_end
+    set_solver(drawer.pipe, "dpm++2m")
+    solver = drawer.pipe.scheduler
+    assert isinstance(solver, DPMSolverMultistepScheduler)
+    assert (solver.config["algorithm_type"], solver.config["solver_order"]) == ("dpmsolver++", 2)
+    assert (solver.config["beta_end"], solver.config["prediction_type"]) == (beta_end, "v_prediction")
+
+
+def test_a_png_is_its_pixels_alone():
+    plain = Image.new("RGBA", (4, 4), (1, 2, 3, 255))
+    marked = plain.copy()
+    marked.info["comment"] = "drawn on a Tuesday"
+    assert png(marked) == png(plain)
+    opened = Image.open(io.BytesIO(png(plain)))
+    assert (opened.format, opened.mode, opened.getpixel((0, 0))) == ("PNG", "RGB", (1, 2, 3))
 
 
 def test_a_base_model_that_cannot_be_loaded_is_named_in_one_line(tmp_path):
