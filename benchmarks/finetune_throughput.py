@@ -25,16 +25,16 @@ from tasks.finetune.data import Row, read_rows
 from tasks.finetune.in_loop import in_loop_step, plain_optimizer
 from tasks.finetune.loop import optimize
 from tasks.finetune.loss import order
+from tasks.finetune.made import UnetProgress
 from tasks.finetune.objective import TrainingData
+from tasks.finetune.resume import Resume
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.train import set_attention
 from tasks.finetune.trainee import new_optimizer, prepare
 from tasks.store import Store
 
 
-def cached_stepper(
-    data: TrainingData, settings: FinetuneSettings, accelerator: Accelerator, folder: Path
-) -> Callable[[int], float]:
+def cached_stepper(data: TrainingData, settings: FinetuneSettings, accelerator: Accelerator) -> Callable[[int], float]:
     """step → loss: an optimizer step of our loop."""
     base = (settings.base_model, settings.revision)
     unet, scheduler = (load_part(kind, *base) for kind in ("unet", "scheduler"))
@@ -42,7 +42,7 @@ def cached_stepper(
     if settings.gradient_checkpointing:
         any_unet.enable_gradient_checkpointing()
     set_attention(any_unet, settings, accelerator)
-    trainee = prepare(any_unet, settings, folder / "none.safetensors", accelerator)
+    trainee = prepare(any_unet, settings, Resume(None, UnetProgress()), accelerator)
     count = len(data.latents.ids)
 
     def step(number: int) -> float:
@@ -125,7 +125,7 @@ class Bench:
     folder: Path
 
     def ours(self) -> Callable[[int], float]:
-        return cached_stepper(self.data, self.settings, self.accelerator, self.folder)
+        return cached_stepper(self.data, self.settings, self.accelerator)
 
     def in_the_loop(self) -> Callable[[int], float]:
         return in_loop_stepper(self.rows, self.settings, self.accelerator)

@@ -64,11 +64,16 @@ def needed(store: Store, before: datetime) -> set[str]:
 
 
 def _trainings(before: datetime) -> Iterator[str]:
-    """What the trainings say that are not finished, or were worked on lately: snapshots are named by their states."""
+    """What the parts of trainings say that were worked on lately: snapshots are named by their states.
+
+    While a job is unfinished, all parts do: which of them it will need is the training's to know.
+    """
     root = Path(os.environ.get("WIKISTYLE_TRAINING", ".wikistyle/training"))
-    for folder in root.iterdir() if root.is_dir() else ():
-        files = [path for path in folder.rglob("*") if path.is_file()]
-        if (folder / "training.json").exists() and not any(_young(path, before) for path in files):
+    jobs = root.glob("job-*.json")
+    unfinished = any(not (root / job.name.replace("job-", "training-", 1)).exists() for job in jobs)
+    for part in root.iterdir() if root.is_dir() else ():
+        files = [path for path in (part.rglob("*") if part.is_dir() else [part]) if path.is_file()]
+        if not unfinished and not any(_young(path, before) for path in files):
             continue
         for path in files:
             if path.suffix == ".json":

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tasks.finetune.made import UnetProgress
 from tasks.finetune.state import saved_progress
 from tests.commands.installed import SCRIPT, TINY, Terminal, environment
 from tests.e2e.ports import free_port
@@ -38,10 +39,10 @@ class Home:
 
     def steps(self) -> int:
         """How far the saved state has come."""
-        (state,) = self.training.glob("*/unet.safetensors")
-        progress = saved_progress(state)
+        (folder,) = self.training.glob("unet-*")
+        progress = saved_progress(folder, UnetProgress)
         assert progress
-        return progress["step"]
+        return progress.step
 
 
 @pytest.fixture(scope="module")

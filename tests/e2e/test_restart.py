@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.stack import Stack
 from tests.e2e.test_deploy import switched
-from tests.e2e.test_training import first_steps, step_of, under_way
+from tests.e2e.test_training import first_steps, reached, under_way
 
 pytestmark = pytest.mark.e2e
 PATIENCE_SECONDS = 240.0  # far less than the quarter of an hour Prefect waits for events its server never saw
@@ -20,7 +20,7 @@ def test_after_a_power_cut_the_story_goes_on_and_schedules_are_as_they_were(stac
     stack.request("PATCH", paused, {"paused": True})
     with switched(stack, "watch/tiny", True):
         stack.kill()
-        reached, began = step_of(folder), time.monotonic()
+        before, began = reached(folder), time.monotonic()
         stack.up_again()
         up = time.monotonic() - began
         while stack.run(child)["run_count"] < 2 or stack.run(child)["state"]["type"] != "RUNNING":
@@ -34,4 +34,4 @@ def test_after_a_power_cut_the_story_goes_on_and_schedules_are_as_they_were(stac
     stack.request("PATCH", paused, {"paused": False})
     stack.completed(story)
     assert [stack.run(run)["run_count"] for run in (story, child)] == [2, 2]
-    assert first_steps(folder) == [1, reached + 1]
+    assert first_steps(folder) == [1, before + 1]

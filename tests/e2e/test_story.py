@@ -94,7 +94,7 @@ def kill_in_mid_training(stack: Stack, training: Path) -> TrainingJob:
     Returns the training's job.
     """
 
-    def resumable() -> tuple[list[psutil.Process], list[Path]] | None:
+    def resumable() -> tuple[list[psutil.Process], list[TrainingJob]] | None:
         started = stack.processes("-m tasks.finetune")
         jobs = [TrainingJob.model_validate_json(path.read_bytes()) for path in training.glob("job-*.json")]
         unfinished = [job for job in jobs if not job.files()[1].exists()]

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from tasks.finetune.loss import Draw, draw
 from tasks.finetune.settings import FinetuneSettings
+from tasks.finetune.state import states_in
 from tasks.finetune.steps import Step
 from tests.finetune import reference
 from tests.finetune.tiny import run, settings_for
@@ -43,7 +44,8 @@ def velocity_base(base: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 def parts_of(folder: Path) -> dict[str, reference.Tensors]:
     """The resume state of a training by kind: `weight`, `ema`, `exp_avg`, …, each by parameter name."""
     parts: dict[str, reference.Tensors] = {}
-    for key, tensor in load_file(folder / "unet.safetensors").items():
+    (unet,) = folder.glob("unet-*")
+    for key, tensor in load_file(states_in(unet)[0]).items():
         kind, _, name = key.removesuffix("@channels_last").partition("/")
         turned = tensor.permute(0, 3, 1, 2) if key.endswith("@channels_last") else tensor
         parts.setdefault(kind, {})[name] = turned

@@ -258,21 +258,25 @@ def test_an_unfinished_training_and_fresh_results_keep_what_they_name(store, tmp
     from safetensors.numpy import save_file
 
     old, lately = time.time() - 25 * 3600, time.time()
-    keys = {name: store.put(name.encode()) for name in ("unfinished", "finished", "resumed", "fresh", "stale")}
+    keys = {name: store.put(name.encode()) for name in ("finished", "resumed", "fresh", "stale")}
     home = tmp_path / "home"
-    for name in ("unfinished", "finished", "resumed"):
-        (home / "training" / name).mkdir(parents=True)
-        save_file({}, home / "training" / name / "unet.safetensors", {"progress": json.dumps({"unet": keys[name]})})
     for name in ("finished", "resumed"):
-        (home / "training" / name / "training.json").write_text("{}")
+        folder = home / "training" / f"unet-{name}"
+        folder.mkdir(parents=True)
+        save_file({}, folder / "step-000000009-0.safetensors", {"progress": json.dumps({"unet": keys[name]})})
+    (home / "training" / "job-0.json").write_text("{}")
     (home / "results").mkdir()
     for name in ("fresh", "stale"):
         (home / "results" / name).write_text(json.dumps({"result": json.dumps([{"key": keys[name]}])}))
     for path in [p for p in tmp_path.rglob("*") if p.is_file()]:
-        when = lately if path.parent.name == "resumed" or path.name == "fresh" else old
+        when = lately if path.parent.name == "unet-resumed" or path.name == "fresh" else old
         os.utime(path, (0, when))
     gc(24, dry_run=False)
-    assert {name for name, key in keys.items() if store.has(key)} == {"unfinished", "resumed", "fresh"}
+    assert {name for name, key in keys.items() if store.has(key)} == {"finished", "resumed", "fresh"}
+    (home / "training" / "training-0.json").write_text("{}")
+    os.utime(home / "training" / "training-0.json", (0, old))
+    gc(24, dry_run=False)
+    assert {name for name, key in keys.items() if store.has(key)} == {"resumed", "fresh"}
 
 
 def test_what_another_machine_keeps_stays(store):
