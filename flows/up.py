@@ -15,6 +15,7 @@ from urllib.request import urlopen
 
 from flows.local import make_home, prepare_prefect
 from flows.settings import ROOT
+from tasks.progress import say
 
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0  # a training that is told to stop saves its state first
@@ -112,8 +113,7 @@ def up(port: int) -> None:
         print(f"UI: {address}  (logs: {logs}; Ctrl-C stops everything)", flush=True)
         _watch_over(services)
     except KeyboardInterrupt:
-        with suppress(OSError):  # the terminal may be gone
-            print("stopping", flush=True)
+        say("stopping", sys.stdout)
     finally:
         for service in reversed(services):
             service.stop()
