@@ -8,7 +8,6 @@ import os
 import shlex
 import shutil
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -20,6 +19,7 @@ from flows.local import make_home, prepare_prefect
 from flows.parts import MissingPart
 from flows.process import Part, Request, Stopped, StoryFailed, run_apart
 from flows.settings import SettingsError, load_profile, profile_names
+from tasks.progress import say
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -62,7 +62,7 @@ def run(
     check_run_folder(run_dir)
     make_home()
     server = os.environ.get("PREFECT_API_URL", "a Prefect server of this run's own, which takes 10 to 30 s to start")
-    print(f"starting with {server}", file=sys.stderr, flush=True)
+    say(f"starting with {server}")
     again = _command(profile, set_, only, run_dir, json_)
     try:
         folder = Path(run_apart(Request(settings=settings, only=only, run_dir=run_dir)))
@@ -196,6 +196,5 @@ def main() -> None:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    with suppress(OSError):  # the terminal may be gone
-        print(f"wikistyle: {message}", file=sys.stderr)
+    say(f"wikistyle: {message}")
     sys.exit(status)

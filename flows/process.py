@@ -20,6 +20,7 @@ from typing import Any, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict
 
 from flows.settings import Settings
+from tasks.progress import say
 from tasks.same_code import environment
 
 STOP_SECONDS = 75.0  # a training of a large model may take most of a minute to save its state
@@ -70,7 +71,7 @@ def run_apart(request: Request) -> str:
         try:
             answer = _talk(process, request)
         except Stopped:
-            _say("stopping; what runs is saved first (once more: at once)")
+            say("wikistyle: stopping; what runs is saved first (once more: at once)")
             process.terminate()
             try:
                 _read(process, STOP_SECONDS)
@@ -131,11 +132,6 @@ def stop_signals() -> Iterator[None]:
 
 def _raise(number: int, frame: Any) -> NoReturn:
     raise Stopped(number)
-
-
-def _say(message: str) -> None:
-    with suppress(OSError):  # the terminal may be gone
-        print(f"wikistyle: {message}", file=sys.stderr, flush=True)
 
 
 def main() -> int:

@@ -16,6 +16,7 @@ from urllib.request import urlopen
 from flows import access
 from flows.local import make_home, prepare_prefect
 from flows.settings import ROOT
+from tasks.progress import say
 
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0  # a training that is told to stop saves its state first
@@ -115,8 +116,7 @@ def up(port: int, password: bool = True) -> None:
         print(f"UI: {address}  (logs: {logs}; Ctrl-C stops everything)", flush=True)
         _watch_over(services)
     except KeyboardInterrupt:
-        with suppress(OSError):  # the terminal may be gone
-            print("stopping", flush=True)
+        say("stopping", sys.stdout)
     finally:
         for service in reversed(services):
             service.stop()

@@ -1,9 +1,11 @@
 """Progress of a stage for whoever is looking: a bar on a terminal, elsewhere a line every ten seconds."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -14,6 +16,17 @@ def tell(line: str) -> None:
     """A line for those who see no bar, on stderr."""
     if not sys.stderr.isatty():
         print(line, file=sys.stderr, flush=True)
+
+
+def say(line: str, to: TextIO | None = None) -> None:
+    """A line, by default on stderr, which a terminal that is gone doesn't need; from then on nothing is said to it."""
+    stream = to or sys.stderr
+    try:
+        print(line, file=stream, flush=True)
+    except OSError:  # Python would try again when it ends, and make its status 120
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 class Progress:
