@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -24,12 +25,12 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def enter(page: Page, stack: Stack, path: str) -> None:
-    """Open a page of the UI, which asks for the password first."""
-    page.goto(f"{stack.url}{path}")
+    """Open a page of the UI, after giving it the password."""
+    page.goto(f"{stack.url}/login?redirect={path}")
     field = page.locator("input[type=password]")
     field.fill(stack.password)
     field.press("Enter")
-    page.wait_for_url(f"**{path}*")
+    page.wait_for_url(lambda url: urlsplit(url).path.endswith(path))
     page.reload()  # without the UI's messages of what it could not do before
 
 
