@@ -20,8 +20,8 @@ test: .venv/installed  ## the whole test suite
 	@$(BIN)/pytest
 
 mutants: .venv/installed  ## faults put into every formula, and those the fast tests miss (hours; goes on where it was)
-	@nice $(BIN)/python -m tests.mutants run
-	@$(BIN)/python -m tests.mutants results
+	@nice $(BIN)/python tests/mutants.py run
+	@$(BIN)/python tests/mutants.py results
 
 lint: .venv/installed  ## ruff, lint and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,9 +1,10 @@
-"""mutmut over the formulas (`pyproject.toml`, tool.mutmut): `python -m tests.mutants run`, `results`, `show`, `browse`.
+"""mutmut over the formulas (`pyproject.toml`, tool.mutmut): `python tests/mutants.py run`, `results`, `show`, `browse`.
 
 As `mutmut` itself, but for two things: what is decorated with `torch.no_grad()` is mutated as well, half of our
 formulas are; and a text has one mutant instead of three, as one in capitals shows nothing that another doesn't.
 """
 
+import sys
 from collections.abc import Iterable
 
 import libcst as cst
@@ -28,6 +29,7 @@ def one_text(node: cst.BaseString) -> Iterable[cst.BaseString]:
 
 
 if __name__ == "__main__":
+    sys.path.pop(0)  # this folder: as modules of the mutants' copy of it the tests are to be found
     MutationVisitor._skip_node_and_children = skips_but_no_grad
     mutators.mutation_operators[:] = [  # type: ignore[index]
         (kind, one_text if operator is texts else operator) for kind, operator in mutators.mutation_operators
