@@ -65,11 +65,27 @@ class ScrapeSettings(StageSettings):
         ge=4096,
         le=500_000_000,
     )
+    max_bytes: int = Field(
+        64 << 20,
+        title="Most bytes",
+        description="Bytes of one file: larger ones are refused, and no download is read further, whatever the wiki "
+        "says of its size. Drawings have a few MB; the default is about what 16 megapixels without compression take.",
+        ge=1024,
+        le=1 << 30,
+    )
     max_images: int = Field(
         0,
         title="Most images",
         description="Take only so many images, the first by hash, for a try-out: another run takes the same. 0: all.",
         ge=0,
+    )
+    most_lost: float = working(
+        0.25,
+        title="Most lost",
+        description="Share of the files that may fail (missing, wrong bytes, refused) before the run stops: a few "
+        "always do, but what is left of a wiki that is half down is not its style. They are tried again next run.",
+        ge=0,
+        le=1,
     )
     takedown: tuple[str, ...] = Field(
         (),
