@@ -10,7 +10,10 @@ from tasks.records import Animation, DatasetRef, Record, Reject, Sample, Trainin
 
 
 class StageReport(Record):
-    """One stage of one run: `seconds` of wall time, task runs `cached` and `ran`, items in, out and set aside."""
+    """One stage of one run: `seconds` of wall time, items `cached` and those that `ran`, items in, out and set aside.
+
+    What ran are files, images or captions where a stage does many, else whole tasks. Taking the inventory is no item.
+    """
 
     stage: str
     seconds: float
@@ -22,7 +25,10 @@ class StageReport(Record):
 
 
 class Collected(Record):
-    """What `collect` hands on: the dataset, and how the wiki's `listed` files became rows, rejects and duplicates."""
+    """What `collect` hands on: the dataset, and how the wiki's `listed` files became rows, rejects and duplicates.
+
+    `failed`: the sha1s of those rejects that could not be had; they are tried again, and are news when they come.
+    """
 
     dataset: DatasetRef
     wiki: str
@@ -30,6 +36,7 @@ class Collected(Record):
     listed: int
     duplicates: int
     rejects: tuple[Reject, ...]
+    failed: tuple[str, ...] = ()
     stages: tuple[StageReport, ...]
 
 

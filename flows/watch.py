@@ -91,12 +91,16 @@ def news(
 
 
 def known_sha1s(profile: str) -> set[str]:
-    """The pictures of the profile's last dataset, and those looked at and set aside; none before the first."""
+    """The pictures of the profile's last dataset, and those looked at and set aside; none before the first.
+
+    Not those that could not be had: they are news until they come.
+    """
     try:
         collected = parts.recall(profile, "collect", Collected)
     except parts.MissingPart:
         return set()
-    return sha1s(collected.dataset, Store()) | {reject.sha1 for reject in collected.rejects}
+    set_aside = {reject.sha1 for reject in collected.rejects} - set(collected.failed)
+    return sha1s(collected.dataset, Store()) | set_aside
 
 
 def _announced(profile: str) -> Announced:
