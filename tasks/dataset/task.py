@@ -10,7 +10,7 @@ from tasks.dataset.settings import DatasetSettings
 from tasks.records import CaptionedImage, DatasetRef, Reject
 from tasks.store import Store
 
-VERSION = 1
+VERSION = 2
 TOKEN_BLOCK = "hf-token"
 
 
