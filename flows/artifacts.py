@@ -23,16 +23,11 @@ def show(report: StageReport, *sections: str) -> None:
     if FlowRunContext.get() is None:
         return
     counts = f"{report.items_in} in, {report.items_out} out, {report.rejected} set aside"
-    work = f"{report.ran} task runs did work, {report.cached} were cached."
-    if nothing_new(report):
-        work = f"Everything was cached: nothing is new ({report.cached} task runs)."
+    work = f"{report.ran} were done, {report.cached} were cached."
+    if report.ran == 0:
+        work = f"Everything was cached: nothing is new ({report.cached} cached)."
     markdown = "\n\n".join(filter(None, [f"**{counts}**, in {report.seconds:.1f} s. {work}", *sections]))
     create_markdown_artifact(markdown, key=report.stage, description=f"What {report.stage} did", _sync=True)  # type: ignore[call-arg]
-
-
-def nothing_new(report: StageReport) -> bool:
-    """Whether the stage had nothing to do; the wiki's inventory is taken each time, to learn that."""
-    return report.ran == (1 if report.stage == "scrape" else 0)
 
 
 def show_story(reports: Sequence[StageReport], folder: str, shown: Shown, store: Store) -> None:
@@ -47,7 +42,7 @@ def show_story(reports: Sequence[StageReport], folder: str, shown: Shown, store:
         filter(
             None,
             [
-                said if all(nothing_new(report) for report in reports) else "",
+                said if all(report.ran == 0 for report in reports) else "",
                 "\n".join(lines),
                 f"Folder on the machine of this run: `{folder}`",
                 films(shown.animations[:1], store),

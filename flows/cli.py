@@ -163,10 +163,8 @@ def report(folder: Path, summary: dict[str, Any]) -> str:
             f"{name:10} {s['in']:>6} {s['out']:>6} {s['rejected']:>6} "
             f"{s['ran']:>5} {s['cached']:>7} {s['seconds']:>8.1f}"
         )
-    # The inventory is asked for each time: it is how a run learns that nothing is new.
-    fresh = sum(s["ran"] for s in summary["stages"].values()) - ("scrape" in summary["stages"])
     lines.append("")
-    if fresh <= 0:
+    if not any(s["ran"] for s in summary["stages"].values()):
         lines.append("Everything was cached: nothing on the wiki or in the settings is new.")
     gallery = folder / "gallery" / "index.html"
     lines.append(f"Run folder: {folder}")

@@ -2,11 +2,12 @@
 
 from prefect import flow
 
-from flows import artifacts, parts
+from flows import parts
+from flows.artifacts import dataset_facts
 from flows.names import name_run
-from flows.report import Collected, stage
+from flows.report import Collected
 from flows.settings import Settings
-from tasks.caching import call
+from flows.stage import stage
 from tasks.dataset import task as dataset
 from tasks.records import DatasetRef
 
@@ -29,10 +30,9 @@ def publish(settings: Settings) -> DatasetRef:
         raise NothingToPublish("dataset.repo_id is empty, so there is nowhere to publish to; set it to owner/name")
     collected = parts.recall(settings.profile, "collect", Collected)
     name_run("publish", settings, collected.dataset)
-    with stage("publish") as ledger:
+    with stage("publish") as publishing:
         dataset.check_publishing(settings.dataset)
-        ref: DatasetRef = ledger.note(call(dataset.publish, collected.dataset, settings.dataset))
-        ledger.items_in = ledger.items_out = ref.rows
-    artifacts.show(ledger.report(), artifacts.dataset_facts(ref))
+        ref = publishing.run(dataset.publish, collected.dataset, settings.dataset)
+        publishing.done(ref.rows, ref.rows, (), dataset_facts(ref))
     parts.keep(settings.profile, "collect", collected.model_copy(update={"dataset": ref}))
     return ref

@@ -12,7 +12,10 @@ from tasks.records import Animation, DatasetRef, Record, Reject, Sample, Trainin
 
 
 class StageReport(Record):
-    """One stage of one run: `seconds` of wall time, task runs `cached` and `ran`, items in, out and set aside."""
+    """One stage of one run: `seconds` of wall time, items `cached` and those that `ran`, items in, out and set aside.
+
+    What ran are files, images or captions where a stage does many, else whole tasks. Taking the inventory is no item.
+    """
 
     stage: str
     seconds: float

@@ -1,23 +1,23 @@
-"""Cache keys, stable batches, and calling a cached task so that it says whether it ran.
+"""What a task's result is keyed by, and calling a cached task so that it says whether it ran.
 
-Prefect's default key holds neither the task's name nor the content of what it reads. Ours is: stage, stage version,
-the settings that change the output, and the content hashes of the inputs. Not source text, run id, path or time.
+A key is the stage, its version, the settings that change the output, and the content of the inputs. Not source text,
+run id, path or time. Prefect's own default holds neither the task's name nor the content of what it reads.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
-from prefect import Task
-from prefect.cache_policies import CachePolicy
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.context import TaskRunContext
 from pydantic import BaseModel
 
 from tasks.settings import StageSettings, digest
 from tasks.store import Store
 
+P = ParamSpec("P")
 T = TypeVar("T")
-MEAN_BATCH = 32
-MOST_BATCHES = 24
 
 
 class ContentKey(CachePolicy):
@@ -61,24 +61,6 @@ def canonical(value: Any) -> Any:
     raise TypeError(f"a cached task was given a {type(value).__name__}, which has no content to make a key of")
 
 
-def batches(items: Iterable[T], key: Callable[[T], str]) -> list[list[T]]:
-    """Cut into batches whose borders depend on content alone: sorted by key, cut after a key whose hash says so.
-
-    One item more or less changes one batch. The mean size is 32, doubled until there are at most about 24 batches;
-    because it is a power of two, the borders of the larger size are among those of the smaller.
-    """
-    ordered = sorted(items, key=key)
-    mean = MEAN_BATCH
-    while len(ordered) / mean > MOST_BATCHES:
-        mean *= 2
-    cut: list[list[T]] = [[]]
-    for item in ordered:
-        cut[-1].append(item)
-        if int(digest(key(item))[:12], 16) % mean == 0:
-            cut.append([])
-    return [batch for batch in cut if batch]
-
-
 class Outcome(Generic[T]):
     """A task's result and whether it came from the cache."""
 
@@ -120,3 +102,65 @@ def gone(keys: Sequence[str]) -> bool:
     """Whether the store has lost one of the keys."""
     store = Store()
     return any(not store.has(key) for key in keys)
+
+
+class TaskOptions(TypedDict, total=False):
+    """Prefect's own options that a stage may set."""
+
+    retries: int
+    retry_delay_seconds: list[float]
+    retry_condition_fn: Callable[..., bool]
+    task_run_name: str
+
+
+def no_keys(result: object) -> Iterable[str]:
+    """For results that rely on nothing in the store."""
+    return ()
+
+
+@dataclass(frozen=True)
+class CachedTask(Generic[P, T]):
+    """A Prefect task whose result is kept, and the store `keys` without which a kept result is worth nothing."""
+
+    task: Task[P, T]
+    keys: Callable[[T], Iterable[str]]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Outcome[T]:
+        """The result, kept or made now. A kept one whose keys are gone is made again."""
+        return call(self.task, *args, keys_of=lambda result: list(self.keys(result)), **kwargs)
+
+
+@overload
+def cached_task(
+    stage: str, version: int, *, ignore: tuple[str, ...] = (), always: bool = False, **options: Unpack[TaskOptions]
+) -> Callable[[Callable[P, T]], CachedTask[P, T]]: ...
+@overload
+def cached_task(
+    stage: str,
+    version: int,
+    *,
+    keys: Callable[[T], Iterable[str]],
+    ignore: tuple[str, ...] = (),
+    always: bool = False,
+    **options: Unpack[TaskOptions],
+) -> Callable[[Callable[P, T]], CachedTask[P, T]]: ...
+def cached_task(
+    stage: str,
+    version: int,
+    *,
+    keys: Callable[[Any], Iterable[str]] = no_keys,
+    ignore: tuple[str, ...] = (),
+    always: bool = False,
+    **options: Unpack[TaskOptions],
+) -> Callable[[Callable[P, T]], CachedTask[P, T]]:
+    """A task that runs as a whole, once for the same `stage`, `version` and arguments but those to `ignore`.
+
+    Raise `version` when the same arguments give another result. `always`: it looks at the world and runs each time.
+    """
+    policy = NO_CACHE if always else ContentKey(stage, version, ignore)
+
+    def decorate(work: Callable[P, T]) -> CachedTask[P, T]:
+        made = task(name=stage, cache_policy=policy, persist_result=True, result_serializer="json", **options)
+        return CachedTask(made(work), keys)
+
+    return decorate

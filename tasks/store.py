@@ -7,6 +7,8 @@ Nothing is ever overwritten, so two runs cannot hurt each other.
 import hashlib
 import os
 import shutil
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from upath import UPath
@@ -15,6 +17,8 @@ from tasks.fields import SHA256
 from tasks.files import replace_file, write_atomically
 from tasks.lease import hold
 from tasks.local_copies import local_copy
+
+FEW_KEYS = 200  # are asked for one by one; a listing of an object store brings 1000 a request, wanted or not
 
 
 class StoreError(RuntimeError):
@@ -57,6 +61,20 @@ class Store:
 
     def has(self, key: str) -> bool:
         return self._at(key).exists()
+
+    def missing(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys that are not here. Many keys of an object store are looked up in one listing."""
+        wanted = set(keys)
+        if self.is_local:
+            return {key for key in wanted if not os.path.exists(str(self._at(key)))}
+        if len(wanted) <= FEW_KEYS:
+            with ThreadPoolExecutor(16) as threads:
+                return {key for key, here in zip(wanted, threads.map(self.has, wanted), strict=True) if not here}
+        files = self.root.fs
+        files.invalidate_cache()
+        here = {name.rsplit("/", 1)[-1] for name in files.find((self.root / "objects").path)}
+        files.invalidate_cache()  # a listing that is kept would hide what other machines put here later
+        return wanted - here
 
     def put(self, data: bytes) -> str:
         """Keep the bytes; returns their key. Putting the same bytes again does nothing."""

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
+import pytest
+
 
 @contextmanager
 def served() -> Iterator[str]:
@@ -30,6 +32,20 @@ def bucket() -> str:
     """`s3://…` of a new bucket."""
     import s3fs
 
+    s3fs.S3FileSystem.clear_instance_cache()  # one made for an earlier server asks that
     name = f"wikistyle-{uuid.uuid4().hex[:12]}"
     s3fs.S3FileSystem().mkdir(name)
     return f"s3://{name}"
+
+
+@pytest.fixture(params=["folder", "s3"])
+def shared_store(request, tmp_path, monkeypatch) -> Iterator[str]:
+    """`WIKISTYLE_STORE` in a folder and on S3, empty; child processes see it, too."""
+    if request.param == "folder":
+        monkeypatch.setenv("WIKISTYLE_STORE", str(tmp_path / "store"))
+        yield str(tmp_path / "store")
+        return
+    with served():
+        root = bucket()
+        monkeypatch.setenv("WIKISTYLE_STORE", root)
+        yield root

@@ -1,13 +1,12 @@
-"""Cache keys hold content and nothing else; batch borders stay where they are."""
+"""Cache keys hold content and nothing else, and a kept result is only as good as its bytes."""
 
 import hashlib
-import json
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
-from tasks.caching import ContentKey, batches, call, call_async, canonical
+from tasks.caching import ContentKey, call, call_async, canonical
 from tasks.settings import StageSettings, working
 from tasks.store import Store
 
@@ -69,32 +68,6 @@ def test_the_content_of_an_argument_is_json():
 def test_an_input_without_content_is_an_error_and_not_a_silent_miss():
     with pytest.raises(TypeError, match="object"):
         key(client=object())
-
-
-def test_one_new_item_changes_one_batch():
-    items = [f"item {i}" for i in range(700)]
-    before = {tuple(batch) for batch in batches(items, key=str)}
-    after = {tuple(batch) for batch in batches([*items, "a new one"], key=str)}
-    assert sum(len(batch) for batch in before) == 700
-    assert len(after - before) <= 2
-    assert 10 < len(before) < 45
-
-
-@pytest.mark.parametrize(("count", "mean"), [(768, 32), (769, 64), (1536, 64), (1537, 128)])
-def test_batches_are_cut_after_items_whose_hash_says_so(count, mean):
-    """A border is a hash of the key divisible by 32, or by 64, 128, … when there would be over 24 batches."""
-    items = [str(i) for i in range(count)]
-    wanted: list[list[str]] = [[]]
-    for item in sorted(items):
-        wanted[-1].append(item)
-        if int(hashlib.sha256(json.dumps(item).encode()).hexdigest()[:12], 16) % mean == 0:
-            wanted.append([])
-    assert batches(items[::-1], key=str) == [batch for batch in wanted if batch]
-    assert batches([], key=str) == []
-
-
-def test_many_items_make_few_batches():
-    assert len(batches([f"item {i}" for i in range(20_000)], key=str)) < 45
 
 
 class Called:

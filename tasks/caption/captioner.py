@@ -2,7 +2,7 @@
 
 import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,17 +101,23 @@ def _generate(captioner: Captioner, pictures: Sequence[Image.Image], settings: C
     return [said.strip() for said in captioner.tokenizer.batch_decode(tokens[:, 1:], skip_special_tokens=True)]
 
 
-def caption_stored(
-    keys: Sequence[str], settings: CaptionSettings, store: Store, progress: Callable[[int], None] = lambda n: None
-) -> tuple[Caption, ...]:
-    """Caption JPEGs in the store, in the order of `keys`. A caption of no use carries the reason."""
+def caption_each(keys: Sequence[str], settings: CaptionSettings, store: Store) -> Iterator[tuple[str, Caption]]:
+    """Each JPEG in the store with its caption, in the order of `keys`. A caption of no use carries the reason."""
     captioner = load(settings.model, settings.revision, settings.device)
-    captions = []
     for start in range(0, len(keys), settings.batch_size):
         some = keys[start : start + settings.batch_size]
         pictures = [Image.open(io.BytesIO(store.read(key))).convert("RGB") for key in some]
         for key, raw in zip(some, describe(captioner, pictures, settings), strict=True):
             text = clean(raw, settings.prompt_prefix)
-            captions.append(Caption(key=key, text=text, raw=raw, reason=flaw(text)))
-        progress(len(some))
+            yield key, Caption(key=key, text=text, raw=raw, reason=flaw(text))
+
+
+def caption_stored(
+    keys: Sequence[str], settings: CaptionSettings, store: Store, progress: Callable[[int], None] = lambda n: None
+) -> tuple[Caption, ...]:
+    """`caption_each` at once."""
+    captions = []
+    for _, caption in caption_each(keys, settings, store):
+        captions.append(caption)
+        progress(1)
     return tuple(captions)

@@ -1,28 +1,22 @@
 """The caption stage as a Prefect task."""
 
-from prefect import task
+from collections.abc import Iterator, Sequence
 
-from tasks.caching import ContentKey
 from tasks.caption.records import Caption
 from tasks.caption.settings import CaptionSettings
+from tasks.mapped import mapped_task
 from tasks.store import Store
 
 VERSION = 1
 
 
-@task(
-    name="caption",
-    cache_policy=ContentKey("caption", VERSION),
-    persist_result=True,
-    result_serializer="json",
-    task_run_name="caption-{keys[0]:.8}",
-)
-def caption_batch(keys: tuple[str, ...], settings: CaptionSettings, identity: str) -> tuple[Caption, ...]:
-    """JPEGs in the store (`keys`, not empty) → captions, in the same order.
+@mapped_task("caption", VERSION, Caption)
+def caption_batch(keys: Sequence[str], settings: CaptionSettings, identity: str) -> Iterator[tuple[str, Caption]]:
+    """JPEGs in the store → captions.
 
-    `identity` is `checked_identity(settings.model, settings.revision)`: it stands for the weights in the cache key. The
-    model is loaded once in a process, and not at all when every batch is cached.
+    `identity` is `checked_identity(settings.model, settings.revision)`: it stands for the weights in what captions are
+    remembered by. The model is loaded once in a process, and not at all when every caption is known.
     """
-    from tasks.caption.captioner import caption_stored
+    from tasks.caption.captioner import caption_each
 
-    return caption_stored(keys, settings, Store())
+    yield from caption_each(keys, settings, Store())

@@ -3,8 +3,8 @@
 import hashlib
 import io
 import re
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,31 +77,54 @@ def convert(data: bytes, settings: ConvertSettings) -> ConvertedImage:
     return ConvertedImage(out.getvalue(), picture.width, picture.height, frames, pixels, look)
 
 
-def convert_stored(
-    keys: Sequence[str], settings: ConvertSettings, store: Store, progress: Callable[[int], None] = lambda n: None
-) -> tuple[Converted, ...]:
-    """`convert` for originals in the store, in the order of `keys`; a file that fails is a Converted with a reason."""
+def convert_each(keys: Sequence[str], settings: ConvertSettings, store: Store) -> Iterator[tuple[str, Converted]]:
+    """Each original in the store with what became of it, in the order they are done; one that can't be has a reason.
+
+    When an original can't be read (StoreError), no further one is begun, and the error comes after what was done.
+    """
 
     def one(key: str) -> Converted:
         try:
             made = convert(store.read(key), settings)
         except ConvertReject as reject:
-            done = Converted(key=key, reason=str(reject))
-        else:
-            done = Converted(
-                key=key,
-                jpeg_key=store.put(made.jpeg),
-                width=made.width,
-                height=made.height,
-                frames=made.frames,
-                pixel_sha256=made.pixel_sha256,
-                dhash=made.dhash,
-            )
-        progress(1)
-        return done
+            return Converted(key=key, reason=str(reject))
+        return Converted(
+            key=key,
+            jpeg_key=store.put(made.jpeg),
+            width=made.width,
+            height=made.height,
+            frames=made.frames,
+            pixel_sha256=made.pixel_sha256,
+            dhash=made.dhash,
+        )
 
+    error: BaseException | None = None
     with ThreadPoolExecutor(settings.threads) as threads:
-        return tuple(threads.map(one, keys))
+        running = [threads.submit(one, key) for key in keys]
+        try:
+            for future in as_completed(running):
+                if future.cancelled():
+                    continue
+                if raised := future.exception():
+                    error = error or raised
+                    threads.shutdown(wait=False, cancel_futures=True)
+                else:
+                    yield (done := future.result()).key, done
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+    if error:
+        raise error
+
+
+def convert_stored(
+    keys: Sequence[str], settings: ConvertSettings, store: Store, progress: Callable[[int], None] = lambda n: None
+) -> tuple[Converted, ...]:
+    """`convert_each` at once, in the order of `keys`."""
+    done: dict[str, Converted] = {}
+    for key, converted in convert_each(keys, settings, store):
+        done[key] = converted
+        progress(1)
+    return tuple(done[key] for key in keys)
 
 
 def to_jpegs(originals: Sequence[Original], converted: Sequence[Converted]) -> tuple[list[Jpeg], list[Reject]]:

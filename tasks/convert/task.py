@@ -1,27 +1,21 @@
 """The convert stage as a Prefect task."""
 
-from prefect import task
+from collections.abc import Iterator, Sequence
 
-from tasks.caching import ContentKey
-from tasks.convert.convert import Converted, convert_stored
+from tasks.convert.convert import Converted, convert_each
 from tasks.convert.settings import ConvertSettings
+from tasks.mapped import mapped_task
 from tasks.store import Store
 
 VERSION = 1
 
 
-@task(
-    name="convert",
-    cache_policy=ContentKey("convert", VERSION),
-    persist_result=True,
-    result_serializer="json",
-    task_run_name="convert-{keys[0]:.8}",
-)
-def convert_batch(keys: tuple[str, ...], settings: ConvertSettings) -> tuple[Converted, ...]:
-    """Originals in the store (`keys`, not empty) → JPEGs in the store, or reasons, in the same order."""
-    return tuple(convert_stored(keys, settings, Store()))
+def stored_keys(converted: Converted) -> list[str]:
+    """The store keys a remembered result relies on."""
+    return [converted.jpeg_key] if converted.jpeg_key else []
 
 
-def stored_keys(converted: tuple[Converted, ...]) -> list[str]:
-    """The store keys a cached result relies on."""
-    return [item.jpeg_key for item in converted if item.jpeg_key]
+@mapped_task("convert", VERSION, Converted, keys=stored_keys)
+def convert_batch(keys: Sequence[str], settings: ConvertSettings) -> Iterator[tuple[str, Converted]]:
+    """Originals in the store → JPEGs in the store, or reasons."""
+    yield from convert_each(keys, settings, Store())

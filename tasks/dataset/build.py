@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from tasks.dataset.card import render
 from tasks.dataset.records import DatasetError, DatasetSource
 from tasks.dataset.settings import DatasetSettings
-from tasks.dataset.shards import cut, ordered, write
+from tasks.dataset.shards import arrange, earlier, ordered, write
 from tasks.records import CaptionedImage, DatasetRef, Reject, StoredFile
 from tasks.settings import digest
 from tasks.store import Store
@@ -25,7 +25,9 @@ def build_dataset(
     *,
     progress: Callable[[int], None] = lambda n: None,
 ) -> DatasetRef:
-    """Write `data/train-*.parquet` and `README.md` to the store; equal rows give equal bytes, in whatever order.
+    """Write `data/train-*.parquet` and `README.md` to the store; files of earlier datasets of the wiki are used again.
+
+    Equal rows after equal datasets give equal bytes, in whatever order; the fingerprint is that of the rows alone.
 
     `rejects` are those of all stages. Raises DatasetError when there are no rows.
     """
@@ -34,13 +36,19 @@ def build_dataset(
             f"no rows for a dataset: all of the {source.listed} files of {source.wiki} were set aside "
             f"({len(rejects)} rejects); read their reasons and loosen the stage's settings"
         )
-    files: list[StoredFile] = []
-    memory_bytes = 0
-    for shard in cut(rows, settings.shard_rows):
-        file, size = write(shard, store)
-        files.append(file)
-        memory_bytes += size
-        progress(len(shard))
+    memory = earlier(source.wiki, settings.shard_rows, store)
+    known = [shard for shards in memory.load().values() for shard in shards]
+    gone = store.missing(shard.file.key for shard in known)
+    shards, to_write = arrange(rows, [shard for shard in known if shard.file.key not in gone], settings.shard_rows)
+    progress(sum(len(shard.rows) for shard in shards))
+    with memory.writing() as writer:
+        for part in to_write:
+            shards.append(write(part, store))
+            writer.add(shards[-1].file.key, shards[-1])
+            progress(len(part))
+    memory.tidy()
+    files = sorted((shard.file for shard in shards), key=lambda file: file.path)
+    memory_bytes = sum(shard.memory_bytes for shard in shards)
     fingerprint = fingerprint_of(rows)
     file_bytes = sum(file.bytes for file in files)
     card = render(

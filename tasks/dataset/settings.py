@@ -33,8 +33,8 @@ class DatasetSettings(StageSettings):
         ge=1,
         le=100_000,
         title="Rows per file",
-        description="Mean rows of a parquet file. Borders are set by content, so that one new picture rewrites one "
-        "file (about 100 MB at 1000 rows) and the rest needn't be uploaded again.",
+        description="Mean rows of a parquet file, about 100 MB at 1000 rows. New pictures make new files and the rest "
+        "needn't be uploaded again; a picture that goes makes one file new.",
     )
     repo_id: str = working(
         "",

@@ -1,4 +1,8 @@
-"""Rows as parquet files whose bytes and borders depend on content alone."""
+"""Rows as parquet files that are only added to: what a dataset has already been written to stays as it is.
+
+New rows make new files; a row that is gone or changed makes its file's others new. Small files are merged with new ones
+as far as little is written anew. Without earlier files, bytes and borders depend on the rows alone.
+"""
 
 import hashlib
 import io
@@ -8,8 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.records import CaptionedImage, StoredFile
+from tasks.memory import Memory
+from tasks.records import CaptionedImage, Record, StoredFile
+from tasks.settings import digest
 from tasks.store import Store
+
+VERSION = 1
+MERGED_SHARE = 0.04  # of the rows may be written anew, new ones included, to merge small files
 
 TEXT_COLUMNS = (
     "text",
@@ -73,19 +82,68 @@ def cut(rows: Sequence[CaptionedImage], mean: int) -> list[list[CaptionedImage]]
     return [shard for shard in shards if shard]
 
 
-def write(shard: Sequence[CaptionedImage], store: Store) -> tuple[StoredFile, int]:
-    """One shard as parquet in the store, and its size in memory in bytes. The JPEGs go in as they are.
+class Shard(Record):
+    """A file of a dataset, the `row_id`s of what is in it, and its size in memory in bytes."""
 
-    Named after its first row, so that files sort like rows and a shard that grew replaces itself.
+    file: StoredFile
+    rows: tuple[str, ...]
+    memory_bytes: int
+
+
+def row_id(row: CaptionedImage) -> str:
+    """64 bits of a hash of all columns of a row (16 hex digits)."""
+    return digest(facts(row))[:16]
+
+
+def earlier(wiki: str, mean: int, store: Store) -> Memory[Shard]:
+    """The files that datasets of this wiki were written to, by store key."""
+    return Memory(store, f"shards-v{VERSION}-{digest([wiki, mean])[:32]}", Shard)
+
+
+def arrange(
+    rows: Sequence[CaptionedImage], known: Sequence[Shard], mean: int
+) -> tuple[list[Shard], list[list[CaptionedImage]]]:
+    """(files that stay, rows of each file to write) for a dataset of these rows, given the files of earlier ones.
+
+    A file stays when all its rows are wanted, larger files first. The smallest are written anew together with the new
+    rows while these are at most 4 % of all, and no more than `mean`.
+    """
+    left = {row_id(row): row for row in ordered(rows)}
+    all_rows = dict(left)
+    kept: list[Shard] = []
+    for shard in sorted(known, key=lambda shard: (-len(shard.rows), shard.file.key)):
+        if left.keys() >= set(shard.rows):
+            kept.append(shard)
+            for row in shard.rows:
+                del left[row]
+    room = min(mean, int(MERGED_SHARE * len(all_rows)))
+    while left and kept and len(left) + len(kept[-1].rows) <= room:
+        left |= {row: all_rows[row] for row in kept.pop().rows}
+    return kept, cut(list(left.values()), mean)
+
+
+def write(rows: Sequence[CaptionedImage], store: Store) -> Shard:
+    """One file of these rows as parquet in the store. The JPEGs go in as they are.
+
+    Named after its first row, so that files sort like rows. Pages end where the content says so (content-defined
+    chunking), so that a store or hub that knows parts of files keeps what two files have in common once.
     """
     columns: dict[str, list] = {name: [] for name in features()}
-    for row in shard:
+    for row in rows:
         columns["image"].append({"bytes": store.read(row.jpeg.key), "path": f"{row.jpeg.key}.jpg"})
         for name, value in facts(row).items():
             columns[name].append(value)
     table = pa.table(columns, schema=features().arrow_schema)
     out = io.BytesIO()
-    pq.write_table(table, out, row_group_size=ROW_GROUP, compression="snappy", use_dictionary=False)
+    pq.write_table(
+        table,
+        out,
+        row_group_size=ROW_GROUP,
+        compression="snappy",
+        use_dictionary=False,
+        use_content_defined_chunking=True,
+    )
     data = out.getvalue()
-    name = f"data/train-{shard[0].jpeg.original.image.sha1[:12]}.parquet"
-    return StoredFile(path=name, key=store.put(data), bytes=len(data)), table.nbytes
+    name = f"data/train-{rows[0].jpeg.original.image.sha1[:12]}.parquet"
+    file = StoredFile(path=name, key=store.put(data), bytes=len(data))
+    return Shard(file=file, rows=tuple(map(row_id, rows)), memory_bytes=table.nbytes)

@@ -2,20 +2,24 @@
 
 import os
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger
 
-from tasks.caching import ContentKey
+from tasks.caching import cached_task
 from tasks.dataset.records import DatasetSource
 from tasks.dataset.settings import DatasetSettings
 from tasks.records import CaptionedImage, DatasetRef, Reject
 from tasks.store import Store
 
-VERSION = 1
+VERSION = 2
 TOKEN_BLOCK = "hf-token"
 
 
-@task(name="dataset", cache_policy=ContentKey("dataset", VERSION), persist_result=True, result_serializer="json")
+def stored_keys(ref: DatasetRef) -> list[str]:
+    """The store keys a cached result relies on."""
+    return [file.key for file in ref.files]
+
+
+@cached_task("dataset", VERSION, keys=stored_keys)
 def build(
     rows: tuple[CaptionedImage, ...], rejects: tuple[Reject, ...], source: DatasetSource, settings: DatasetSettings
 ) -> DatasetRef:
@@ -25,7 +29,7 @@ def build(
     return build_dataset(rows, rejects, source, settings, Store())
 
 
-@task(name="publish", cache_policy=NO_CACHE, persist_result=True, result_serializer="json")
+@cached_task("publish", VERSION, always=True)
 def publish(ref: DatasetRef, settings: DatasetSettings) -> DatasetRef:
     """The dataset on the hub, if `settings.repo_id` names a place for it; returns `ref` with its revision."""
     from tasks.dataset.publish import publish as publish_dataset
@@ -54,8 +58,3 @@ def hub_token() -> str | None:
         return Secret.load(TOKEN_BLOCK, _sync=True).get()  # type: ignore[call-arg]
     except ValueError:  # no such block
         return None
-
-
-def stored_keys(ref: DatasetRef) -> list[str]:
-    """The store keys a cached result relies on."""
-    return [file.key for file in ref.files]

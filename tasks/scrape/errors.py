@@ -1,7 +1,5 @@
 """What can go wrong while reading a wiki; every message is one line that names the thing, the reason and a remedy."""
 
-from tasks.scrape.records import Fetched
-
 
 class ScrapeError(RuntimeError):
     """The wiki cannot be read as asked; trying again will not help."""
@@ -25,14 +23,6 @@ class Resting(Busy):
 
 class Down(Busy):
     """A host failed for many addresses in a row, without one success."""
-
-
-class Incomplete(ScrapeError):
-    """Some files of a batch failed: `fetched` has them all, those with their reason. Nothing of it is remembered."""
-
-    def __init__(self, fetched: tuple[Fetched, ...]):
-        super().__init__(f"{sum(not item.verified for item in fetched)} of {len(fetched)} files failed")
-        self.fetched = fetched
 
 
 class Unfit(ScrapeError):

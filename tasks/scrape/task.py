@@ -1,24 +1,28 @@
 """The scrape stage as Prefect tasks: the inventory is taken anew each time, files are fetched once."""
 
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
-from tasks.caching import ContentKey, Outcome, call_async
-from tasks.records import Inventory
-from tasks.scrape.download import fetch_all
-from tasks.scrape.errors import Busy, Incomplete, Resting, ScrapeError, Unreachable
-from tasks.scrape.inventory import take_inventory
+from tasks.mapped import mapped_task
+from tasks.memory import Memory
+from tasks.records import Inventory, Reject
+from tasks.scrape.download import fetch_each
+from tasks.scrape.errors import Busy, Resting, Unreachable
+from tasks.scrape.failures import Failure, check_lost, due, failed, skipped
+from tasks.scrape.inventory import STAGE, take_inventory
 from tasks.scrape.polite import PoliteClient
 from tasks.scrape.records import Fetched, FetchJob
-from tasks.scrape.scrape import jobs_of, originals_of
+from tasks.scrape.scrape import jobs_of
 from tasks.scrape.settings import ScrapeSettings
 from tasks.store import Store
 
-__all__ = ["FetchJob", "Fetched", "ScrapeError", "fetch", "fetch_batch", "inventory", "jobs_of", "originals_of"]
 VERSION = 1
+RETRIES = 2
 
 
 def _may_pass(task: Any, run: Any, state: State) -> bool:
@@ -30,7 +34,7 @@ def _may_pass(task: Any, run: Any, state: State) -> bool:
     name="inventory",
     cache_policy=NO_CACHE,
     persist_result=False,
-    retries=2,
+    retries=RETRIES,
     retry_delay_seconds=[20, 120],
     retry_condition_fn=_may_pass,
 )
@@ -40,39 +44,71 @@ async def inventory(settings: ScrapeSettings) -> Inventory:
         return await take_inventory(settings, client)
 
 
-@task(
-    name="fetch",
-    # Only what is fetched makes the key: where a file lies and which others are wanted doesn't change its bytes.
-    cache_policy=ContentKey("scrape", VERSION, ignore=("settings",)),
-    persist_result=True,
-    result_serializer="json",
-    retries=2,
+def stored_keys(fetched: Fetched) -> list[str]:
+    """The store keys a remembered result relies on."""
+    return [fetched.key] if fetched.key else []
+
+
+@mapped_task(
+    "scrape",
+    VERSION,
+    Fetched,
+    keys=stored_keys,
+    verified=lambda fetched: fetched.verified,
+    # Only what is fetched counts: where a file lies and which others are wanted doesn't change its bytes.
+    ignore=("settings",),
+    retries=RETRIES,
     retry_delay_seconds=[20, 120],
     retry_condition_fn=_may_pass,
-    task_run_name="fetch-{jobs[0].sha1:.8}",
 )
-async def fetch_batch(jobs: tuple[FetchJob, ...], settings: ScrapeSettings) -> tuple[Fetched, ...]:
-    """Files of the wiki (`jobs`, not empty) → bytes in the store, or reasons, in the same order.
-
-    Fails, and so is not cached, while some files cannot be had; another run fetches only those. Call it by `fetch`.
-    """
+async def fetch_batch(jobs: Sequence[FetchJob], settings: ScrapeSettings) -> AsyncIterator[tuple[FetchJob, Fetched]]:
+    """Files of the wiki → bytes in the store, or reasons. Fails while the wiki is down or asks for a rest."""
     async with PoliteClient(settings) as client:
-        fetched = await fetch_all(jobs, client, Store())
-    if not all(item.verified for item in fetched):
-        raise Incomplete(fetched)
-    return fetched
+        async for fetched in fetch_each(jobs, client, Store()):
+            yield fetched
 
 
-async def fetch(jobs: tuple[FetchJob, ...], settings: ScrapeSettings) -> Outcome[tuple[Fetched, ...]]:
-    """`fetch_batch` through the cache. Files that can't be had come back with their reason and don't stop the run.
+def due_jobs(
+    inventory: Inventory, settings: ScrapeSettings, now: datetime | None = None
+) -> tuple[list[FetchJob], list[Fetched]]:
+    """The files to fetch, and those that failed so lately that they wait, with the reason."""
+    failures, now = _failures(), now or datetime.now(UTC)
+    every = jobs_of(inventory, settings)
+    fetched = fetch_batch.known([job for job in every if job.content() in failures], settings)
+    jobs, waiting = [], []
+    for job in every:
+        failure = failures.get(job.content())
+        if failure is None or job.content() in fetched or due(failure, now):
+            jobs.append(job)
+        else:
+            waiting.append(Fetched(sha1=job.sha1, reason=skipped(failure)))
+    return jobs, waiting
 
-    Nothing of a batch with failures is cached, and the next run tries them again.
-    """
-    try:
-        return await call_async(fetch_batch, jobs, settings, keys_of=_stored_keys)
-    except Incomplete as error:
-        return Outcome(error.fetched, cached=False)
+
+def check_failures(
+    inventory: Inventory,
+    jobs: Sequence[FetchJob],
+    fetched: Iterable[Fetched],
+    rejects: Sequence[Reject],
+    settings: ScrapeSettings,
+) -> None:
+    """Note for the next runs which of the `jobs` failed; raise ScrapeError when too many files are lost."""
+    reasons = {item.sha1: item.reason or "not fetched" for item in fetched if item.key is None}
+    before, now = _failures(), datetime.now(UTC)
+    lost = [job for job in jobs if job.sha1 in reasons]
+    if lost:
+        with _memory().writing() as writer:
+            for job in lost:
+                item = job.content()
+                writer.add(item, failed(before.get(item), item, reasons[job.sha1], now))
+        _memory().tidy()
+    check_lost(len(inventory.images), rejects, settings)
 
 
-def _stored_keys(fetched: tuple[Fetched, ...]) -> list[str]:
-    return [item.key for item in fetched if item.key]
+def _failures() -> dict[str, Failure]:
+    """The last failure of each file, also of those that were fetched since."""
+    return {item: max(all_of, key=lambda failure: failure.last) for item, all_of in _memory().load().items()}
+
+
+def _memory() -> Memory[Failure]:
+    return Memory(Store(), f"{STAGE}-failures-v{VERSION}", Failure)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin
 
-from tasks.convert.convert import ConvertReject, convert, convert_stored, to_jpegs
+from tasks.convert.convert import ConvertReject, convert, convert_each, convert_stored, to_jpegs
 from tasks.convert.settings import ConvertSettings
 from tasks.records import Original, WikiImage
-from tasks.store import Store
+from tasks.store import Store, StoreError
 
 SETTINGS = ConvertSettings()
 RED, GREEN, BLUE, WHITE = (220, 30, 40), (20, 160, 60), (30, 60, 200), (255, 255, 255)
@@ -238,6 +238,16 @@ def test_a_batch_keeps_order_counts_progress_and_survives_bad_files(tmp_path):
     assert store.read(jpegs[0].key)[:2] == b"\xff\xd8"
     assert [(r.title, r.stage) for r in rejects] == [("File:1.png", "convert"), ("File:2.png", "convert")]
     assert rejects[0].reason == "empty file (0 bytes)"
+
+
+def test_a_damaged_original_stops_the_rest_but_loses_nothing_that_was_done(tmp_path):
+    store = Store(str(tmp_path))
+    keys = [store.put(encoded(Image.new("RGB", (80, 80 + i), BLUE))) for i in range(8)]
+    store.path(keys[3]).write_bytes(b"cut")
+    done: list[str] = []
+    with pytest.raises(StoreError, match=keys[3]):
+        done.extend(key for key, _ in convert_each(keys, SETTINGS.model_copy(update={"threads": 1}), store))
+    assert {*keys[:3]} <= {*done} <= {*keys} - {keys[3]}
 
 
 def wiki_image(title: str, sha1: str) -> WikiImage:

@@ -1,4 +1,4 @@
-"""A dataset's bytes follow from its rows, a new picture rewrites one file, and its card tells all that matters."""
+"""A dataset's bytes follow from its rows, a new picture adds one file, and its card tells all that matters."""
 
 import io
 import random
@@ -10,6 +10,9 @@ from PIL import Image
 from tasks.dataset.card import cell
 from tasks.dataset.folder import load_rows
 from tasks.dataset.records import DatasetError
+from tasks.dataset.shards import ordered, write
+from tasks.records import CaptionedImage, DatasetRef
+from tasks.store import Store
 from tests.dataset.rows import Builder, row
 
 
@@ -29,13 +32,81 @@ def test_fingerprint_follows_captions_and_pictures(builder: Builder):
     assert builder.build([row(0, builder.store, text="another caption"), *rows[1:]]).fingerprint != first
 
 
+def shards(ref: DatasetRef) -> dict[str, int]:
+    """Bytes of the parquet files, by key."""
+    return {file.key: file.bytes for file in ref.files if file.path.endswith(".parquet")}
+
+
 @pytest.mark.parametrize("extra", [100, 101, 102, 103])
-def test_one_new_picture_rewrites_one_file(builder: Builder, extra):
-    before = {f.key for f in builder.build(builder.rows(*range(60))).files if f.path != "README.md"}
-    after = {f.key for f in builder.build(builder.rows(*range(60), extra)).files if f.path != "README.md"}
+def test_one_new_picture_adds_one_file_and_rewrites_none(builder: Builder, extra):
+    before = shards(builder.build(builder.rows(*range(60))))
+    after = shards(builder.build(builder.rows(*range(60), extra)))
     assert len(before) >= 4
-    assert len(after - before) == 1
-    assert len(before - after) == 1
+    assert before.keys() < after.keys()
+    assert len(after) == len(before) + 1
+
+
+def test_a_picture_that_goes_rewrites_its_own_file(builder: Builder):
+    before = shards(builder.build(builder.rows(*range(60))))
+    ref = builder.build(builder.rows(*range(1, 60)))
+    after = shards(ref)
+    assert len(before.keys() - after.keys()) == 1
+    assert "File:Drawing 0.png" not in {row["title"] for row in load_rows(ref, builder.store)}
+
+
+def test_growing_by_one_percent_rewrites_little_and_files_stay_few(builder: Builder):
+    def heavy(*numbers: int) -> list[CaptionedImage]:
+        """Rows of 20 kB, beside which a file's own head and foot count little, as they do beside real pictures."""
+        made = []
+        for number, light in zip(numbers, builder.rows(*numbers), strict=True):
+            data = builder.store.read(light.jpeg.key) + random.Random(number).randbytes(20_000)
+            jpeg = light.jpeg.model_copy(update={"key": builder.store.put(data)})
+            made.append(light.model_copy(update={"jpeg": jpeg}))
+        return made
+
+    builder.settings = builder.settings.model_copy(update={"shard_rows": 100})
+    count = 400
+    rows = heavy(*range(count))
+    known = shards(builder.build(rows))
+    for _ in range(30):
+        new = max(1, count // 100)
+        rows += heavy(*range(count, count + new))
+        count += new
+        ref = builder.build(rows)
+        now = shards(ref)
+        assert sum(size for key, size in now.items() if key not in known) <= 0.05 * sum(now.values())
+        known = now
+    assert len(known) <= 25
+    assert {row["title"] for row in load_rows(ref, builder.store)} == {f"File:Drawing {i}.png" for i in range(count)}
+    paths = [file.path for file in ref.files if file.path != "README.md"]
+    assert paths == sorted(set(paths))
+
+
+def test_the_fingerprint_is_of_the_rows_and_not_of_the_files(builder: Builder, tmp_path):
+    rows = builder.rows(*range(60))
+    builder.build(rows[:40])
+    grown = builder.build(rows)
+    other = Builder(Store(str(tmp_path / "other")))
+    fresh, again = other.build(other.rows(*range(60))), other.build(other.rows(*range(60)))
+    assert shards(grown) != shards(fresh)
+    assert grown.fingerprint == fresh.fingerprint
+    assert again == fresh
+
+
+def test_a_file_lost_from_the_store_is_written_again(builder: Builder):
+    rows = builder.rows(*range(60))
+    first = builder.build(rows)
+    builder.store._at(next(iter(shards(first)))).unlink()
+    assert builder.build(rows) == first
+
+
+def test_files_with_rows_in_common_share_most_of_their_bytes(builder: Builder):
+    """Content-defined chunking: a row put into the middle leaves the pages around it as they were."""
+    rows = ordered(builder.rows(*range(300)))
+    plain, grown = (builder.store.read(write(part, builder.store).file.key) for part in (rows[:150] + rows[151:], rows))
+    pages = {plain[at : at + 64] for at in range(len(plain) - 64)}
+    aligned = [grown[at : at + 64] for at in range(0, len(grown) - 64, 64)]
+    assert sum(piece in pages for piece in aligned) > 0.5 * len(aligned)
 
 
 def test_rows_hold_the_jpegs_as_they_were_and_where_they_came_from(builder: Builder):
