@@ -102,6 +102,13 @@ def test_a_picture_that_lies_beside_its_row_is_read(store, tmp_path):
     assert {row.text: row.image for row in read_rows(str(path.parent), store)} == {"one": png(1), "nought": png(0)}
 
 
+def test_a_stored_dataset_without_captions_is_named_by_its_repository(store, tmp_path):
+    pq.write_table(pa.table({"image": [PICTURE]}), tmp_path / "a.parquet")
+    file = StoredFile(path="data/a.parquet", key=store.put_file(tmp_path / "a.parquet"), bytes=1)
+    with pytest.raises(DatasetError, match=r"^dataset ada/wiki has no column text \(it has image\); rename"):
+        read_rows(DatasetRef(fingerprint="f", rows=1, files=(file,), repo_id="ada/wiki"), store)
+
+
 def test_a_dataset_is_named_by_its_repository_or_its_fingerprint(store):
     for named, name in (({"repo_id": "ada/wiki"}, "ada/wiki"), ({}, "0123456789ab")):
         with pytest.raises(DatasetError, match=f"^dataset {name} has no rows; collect images"):
