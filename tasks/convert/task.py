@@ -7,7 +7,7 @@ from tasks.convert.convert import Converted, convert_stored
 from tasks.convert.settings import ConvertSettings
 from tasks.store import Store
 
-VERSION = 1
+VERSION = 2
 
 
 @task(
