@@ -76,6 +76,7 @@ def load_state(
     progress = saved_progress(path)
     if progress is None:
         return None
+    moved = progress["step"] - progress.get("skipped", 0)  # in fp16 the optimizer leaves steps out
     with safe_open(path, "pt") as state:
         stored = {key.removesuffix(CHANNELS_LAST): key for key in state.keys()}  # noqa: SIM118 (not a dict)
         moments = {key.split("/")[0] for key in stored} - {"weight", "ema"}
@@ -89,7 +90,7 @@ def load_state(
                 p.copy_(read(f"weight/{name}"))
                 found = [key for key in sorted(moments) if f"{key}/{name}" in stored]
                 if found:
-                    optimizer.state[p] = {"step": _step_of(optimizer, progress["step"], p.device)}
+                    optimizer.state[p] = {"step": _step_of(optimizer, moved, p.device)}
                 for key in found:
                     optimizer.state[p][key] = _like(p, read(f"{key}/{name}"))
                 if ema:

@@ -22,6 +22,7 @@ from tasks.finetune.loop import train_unet
 from tasks.finetune.lora import merged_weights
 from tasks.finetune.lpips import decoder_lpips, load_lpips
 from tasks.finetune.objective import TrainingData
+from tasks.finetune.precision import find_card, precision_for
 from tasks.finetune.preflight import preflight
 from tasks.finetune.preview import draw_previews
 from tasks.finetune.preview_files import keep_previews
@@ -84,6 +85,7 @@ def train(
     work = Work(settings, folder, store, accelerator, board, report, stopping, drawn)
     try:
         progress = _train_unet(work, data)
+        accelerator.free_memory()  # it keeps the UNet and its optimizer; the decoder needs their room
         decoders = _train_decoder(work, trained, held_out, data, len(progress["snapshots"]) - 1)
     finally:
         if board:
@@ -110,16 +112,9 @@ def _finished(path: Path, store: Store) -> Training | None:
     return None
 
 
-def precision_of(settings: FinetuneSettings) -> str:
-    """`bf16` or `no`, as the settings say or, left to us, as suits the machine."""
-    if settings.mixed_precision != "auto":
-        return settings.mixed_precision
-    return "bf16" if torch.cuda.is_available() else "no"
-
-
 def _accelerator(settings: FinetuneSettings) -> Accelerator:
     accelerator = Accelerator(
-        mixed_precision=precision_of(settings),
+        mixed_precision=precision_for(settings, find_card()),
         # Without it, accelerate does not see that torchrun started several processes on CPUs.
         cpu=settings.processes > 1 and not torch.cuda.is_available(),
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],

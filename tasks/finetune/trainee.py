@@ -67,11 +67,15 @@ def prepare(
     if settings.torch_compile:
         unet.compile()
     forward, optimizer = accelerator.prepare(unet, optimizer)
+    if accelerator.scaler and "scaler" in progress:
+        accelerator.scaler.load_state_dict(progress["scaler"])
     return Trainee(unet, forward, named, optimizer, ema, progress)
 
 
 def save(trainee: Trainee, state_path: Path, accelerator: Accelerator) -> None:
     """Replace the resume state; the first process writes, the others wait for it."""
+    if accelerator.scaler:  # fp16: the loss's scale, and how many steps in a row it has held
+        trainee.progress["scaler"] = accelerator.scaler.state_dict()
     if accelerator.is_main_process:
         optimizer = getattr(trainee.optimizer, "optimizer", trainee.optimizer)
         shadow = trainee.ema.shadow_params if trainee.ema else None
