@@ -130,7 +130,7 @@ def rehearse(
     settings = load_profile(profile, set_)
     from tasks.finetune.rehearse import rehearse as rehearse_training
 
-    print(rehearse_training(settings.finetune, compare))
+    print(rehearse_training(settings.finetune, compare, drawn=settings.sample.batch_size))
 
 
 @app.command()

@@ -8,6 +8,15 @@ ALL = -1  # of the free memory at the heap's end
 LARGEST_KEPT_BYTES = (1 << 30, 32 << 20)  # larger blocks are mapped on their own; older glibc takes no more than 32 MiB
 
 
+def give_back_freed_memory() -> None:
+    """Give what is free in malloc's arenas back to the system (malloc_trim(3)); without glibc nothing is done.
+
+    Every thread has an arena, and large pictures freed by one are of no use to another.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def keep_freed_memory() -> bool:
     """Tell glibc's malloc (mallopt(3)) to keep what is freed; returns whether it was told so.
 

@@ -6,15 +6,21 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
-from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import GifImagePlugin, Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 
+from tasks.allocator import give_back_freed_memory
+from tasks.convert.depth import eight_bits, sample_of, unread_depth
 from tasks.convert.duplicates import dhash
+from tasks.convert.room import SHARED
 from tasks.convert.settings import ConvertSettings
 from tasks.records import Jpeg, Original, Record, Reject
 from tasks.store import Store
 
+FRAMES_COUNTED = 1000
+STRIP = 256  # rows
+LARGE_PIXELS = 4_000_000
 # No other decoder is offered a stranger's bytes.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 HTML = re.compile(
@@ -31,8 +37,8 @@ class ConvertReject(ValueError):
 
 @dataclass(frozen=True)
 class ConvertedImage:
-    """`jpeg`: baseline 4:4:4 bytes of `width` × `height` px; `frames` the source had; `pixel_sha256` and `dhash` of the
-    source's RGB pixels at full size."""
+    """`jpeg`: baseline 4:4:4 bytes of `width` × `height` px; `frames` the source had (FRAMES_COUNTED: or more);
+    `pixel_sha256` and `dhash` of the source's RGB pixels at full size."""
 
     jpeg: bytes
     width: int
@@ -61,10 +67,20 @@ def convert(data: bytes, settings: ConvertSettings) -> ConvertedImage:
     The same bytes and settings give the same JPEG bytes. Raises ConvertReject with the reason.
     """
     image = _open(data, settings)
-    # MPO is a camera's JPEG with another picture behind it, not an animation
-    frames = 1 if image.format == "MPO" else _guarded(lambda: getattr(image, "n_frames", 1))
+    frames = _guarded(lambda: _frames(image))
+    pixels = image.width * image.height
+    with SHARED.of(pixels):
+        try:
+            return _converted(image, frames, settings)
+        finally:
+            if pixels > LARGE_PIXELS:
+                give_back_freed_memory()
+
+
+def _converted(image: Image.Image, frames: int, settings: ConvertSettings) -> ConvertedImage:
     picture = _guarded(lambda: _to_rgb(image, settings.background))
-    pixels = hashlib.sha256(f"{picture.width}x{picture.height} RGB ".encode() + picture.tobytes()).hexdigest()
+    image.close()  # its pixels, as they were before
+    pixels = _pixel_hash(picture)
     look = dhash(picture)
     longest = max(picture.size)
     if longest > settings.max_side:
@@ -75,6 +91,31 @@ def convert(data: bytes, settings: ConvertSettings) -> ConvertedImage:
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=settings.quality, subsampling=0, optimize=False, progressive=False)
     return ConvertedImage(out.getvalue(), picture.width, picture.height, frames, pixels, look)
+
+
+def _frames(image: Image.Image) -> int:
+    """How many frames there are, counted no further than FRAMES_COUNTED: a small TIFF can claim a million."""
+    if image.format == "MPO":  # a camera's JPEG with another picture behind it, not an animation
+        return 1
+    if image.format not in ("TIFF", "GIF"):  # the others say so in their header
+        return min(getattr(image, "n_frames", 1), FRAMES_COUNTED)
+    step: Callable[[int], None] = image.seek
+    if isinstance(image, GifImagePlugin.GifImageFile):
+        step = partial(image._seek, update_image=False)  # as `n_frames` does it: drawing none of them
+    for count in range(1, FRAMES_COUNTED):
+        try:
+            step(count)
+        except EOFError:
+            return count
+    return FRAMES_COUNTED
+
+
+def _pixel_hash(picture: Image.Image) -> str:
+    """sha256 of size and RGB pixels, a strip at a time: a copy of the whole would be large."""
+    digest = hashlib.sha256(f"{picture.width}x{picture.height} RGB ".encode())
+    for top in range(0, picture.height, STRIP):
+        digest.update(picture.crop((0, top, picture.width, min(top + STRIP, picture.height))).tobytes())
+    return digest.hexdigest()
 
 
 def convert_each(keys: Sequence[str], settings: ConvertSettings, store: Store) -> Iterator[tuple[str, Converted]]:
@@ -163,7 +204,8 @@ def _open(data: bytes, settings: ConvertSettings) -> Image.Image:
     except Image.DecompressionBombError:
         raise ConvertReject(f"more than max_pixels {settings.max_pixels} pixels") from None
     except UnidentifiedImageError:
-        raise ConvertReject("not an image in a known format") from None
+        depth = unread_depth(data)
+        raise ConvertReject(f"TIFF of {depth}: not read" if depth else "not an image in a known format") from None
     except Exception as error:  # decoders raise nearly anything on damaged headers
         raise ConvertReject(_damaged(error)) from error
     width, height = image.size
@@ -194,10 +236,13 @@ def _to_rgb(image: Image.Image, background: str) -> Image.Image:
     """Frame 0, upright, sRGB, on the background, mode RGB. Loads every pixel: `verify` passes truncated files."""
     image.seek(0)
     image.load()
-    profile = image.info.get("icc_profile")
+    profile, sample = image.info.get("icc_profile"), sample_of(image)
     image = _upright(image)
     if image.mode.startswith(("I", "F")):
-        image = _eight_bits(image)
+        grey = eight_bits(image, *sample)
+        if grey is None:
+            raise ConvertReject(f"pixels of mode {image.mode} have no known range")
+        image = grey
     alpha = None
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -220,19 +265,6 @@ def _upright(image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception:  # broken EXIF is no reason to lose the picture
         return image
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey → 8 bits by dropping the low byte; Pillow's own convert clips, which turns nearly all white."""
-    values = np.asarray(image)
-    if image.mode.startswith("F") or values.min() < 0 or values.max() > 0xFFFF:
-        raise ConvertReject(f"pixels of mode {image.mode} have no known range")
-    grey = Image.fromarray((values.astype(np.uint16) >> 8).astype(np.uint8))
-    clear = image.info.get("transparency")
-    if not isinstance(clear, int):
-        return grey
-    opaque = Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
-    return Image.merge("LA", (grey, opaque))
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

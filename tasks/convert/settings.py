@@ -1,6 +1,7 @@
 """What a user can set about turning a wiki's files into training JPEGs."""
 
-from pydantic import Field
+from PIL import ImageColor
+from pydantic import Field, field_validator
 
 from tasks.settings import StageSettings, working
 
@@ -43,6 +44,16 @@ class ConvertSettings(StageSettings):
         description="Colour (name or #rrggbb) behind transparent pixels. White, as a wiki page shows them.",
         pattern=r"^(#[0-9a-fA-F]{6}|[a-zA-Z]+)$",
     )
+
+    @field_validator("background")
+    @classmethod
+    def _is_a_colour(cls, value: str) -> str:
+        try:
+            ImageColor.getrgb(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is no colour; give a CSS colour name such as white, or #rrggbb") from None
+        return value
+
     max_pixels: int = Field(
         default=64_000_000,
         ge=4096,
@@ -56,5 +67,6 @@ class ConvertSettings(StageSettings):
         ge=1,
         le=64,
         title="Threads",
-        description="Files converted at once in a batch; Pillow leaves Python free while it decodes.",
+        description="Files converted at once in a batch; Pillow leaves Python free while it decodes. Large pictures "
+        "wait for each other: those being converted have at most 64 megapixels together.",
     )

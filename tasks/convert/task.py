@@ -7,7 +7,7 @@ from tasks.convert.settings import ConvertSettings
 from tasks.mapped import mapped_task
 from tasks.store import Store
 
-VERSION = 1
+VERSION = 2
 
 
 def stored_keys(converted: Converted) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from tasks.finetune.errors import ModelError, first_line
 
@@ -33,9 +33,11 @@ def load_part(kind: str, base_model: str, revision: str | None) -> object:
 
 
 def load_config(kind: str, base_model: str, revision: str | None) -> dict[str, Any]:
-    """The configuration of the `unet` or `vae`, without its weights. Raises ModelError as `load_part` does."""
-    loader: Any = {"unet": UNet2DConditionModel, "vae": AutoencoderKL}[kind]
+    """The configuration of the `unet`, `vae` or `text_encoder`, without weights. Raises ModelError as `load_part`."""
     try:
+        if kind == "text_encoder":
+            return CLIPTextConfig.from_pretrained(base_model, subfolder=kind, revision=revision or "main").to_dict()
+        loader: Any = {"unet": UNet2DConditionModel, "vae": AutoencoderKL}[kind]
         return loader.load_config(base_model, subfolder=kind, revision=revision)
     except Exception as error:
         raise _unloadable(base_model, kind, error) from error

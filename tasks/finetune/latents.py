@@ -11,7 +11,10 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from tasks.finetune.data import Row, check_pictures, pixels
 from tasks.finetune.intact import intact, keep, kept
+from tasks.finetune.memory import pictures_at_once
 from tasks.settings import digest
+
+PROMPTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,11 @@ def cache_latents(
         return LatentCache(ids, tensors["mean"], tensors["std"])
     check_pictures(rows, resolution)
     means, stds = [], []
-    for start in range(0, len(rows), 16):
-        batch = pixels(rows[start : start + 16], resolution).to(vae.device)
-        posterior = vae.encode(batch).latent_dist
-        means.append((posterior.mean * vae.config.scaling_factor).cpu())
-        stds.append((posterior.std * vae.config.scaling_factor).cpu())
+    size = pictures_at_once(resolution)
+    for start in range(0, len(rows), size):
+        mean, std = encode(vae, pixels(rows[start : start + size], resolution).to(vae.device))
+        means.append(mean.cpu())
+        stds.append(std.cpu())
     cache = LatentCache(ids, torch.cat(means).contiguous(), torch.cat(stds).contiguous())
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{stem}.partial"
@@ -67,15 +70,26 @@ def cache_latents(
 
 
 @torch.no_grad()
+def encode(vae: Any, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and std [N, 4, h, w] of the posterior of pictures [N, 3, H, W] in [-1, 1], times `scaling_factor`."""
+    posterior = vae.encode(pictures).latent_dist
+    return posterior.mean * vae.config.scaling_factor, posterior.std * vae.config.scaling_factor
+
+
+@torch.no_grad()
 def cache_text(encoder: CLIPTextModel, tokenizer: CLIPTokenizer, texts: list[str]) -> TextCache:
     """Embed each distinct caption once: padded to the model's length, last hidden state after the final norm,
     no attention mask, as Stable Diffusion v1 does. Captions over the length are cut and counted."""
     distinct = ["", *sorted(set(texts) - {""})]
     length = tokenizer.model_max_length
     embeddings = []
-    for start in range(0, len(distinct), 64):
+    for start in range(0, len(distinct), PROMPTS_AT_ONCE):
         ids = tokenizer(
-            distinct[start : start + 64], padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+            distinct[start : start + PROMPTS_AT_ONCE],
+            padding="max_length",
+            max_length=length,
+            truncation=True,
+            return_tensors="pt",
         ).input_ids
         embeddings.append(encoder(ids.to(encoder.device))[0].float().cpu())
     too_long = {text for text in distinct if len(tokenizer(text, truncation=False).input_ids) > length}

@@ -120,16 +120,29 @@ def optimize(
         bad = [named for names, losses in seen for named, x in zip(names, losses, strict=True) if not x.isfinite()]
         pictures = ", ".join(f"{name} at timestep {t}" for name, t in gather_object(bad)[:8])
         raise LossError(f"loss is {mean_loss} at step {step}, pictures {pictures}; lower learning_rate or remove them")
+    _move(trainee, step, mean_loss, rate, settings, accelerator)
+    return mean_loss
+
+
+def _move(
+    trainee: Trainee, step: int, loss: float, rate: float, settings: FinetuneSettings, accelerator: Accelerator
+) -> None:  # fmt: skip
+    """Clip the gradients, move the weights by them and the moving average after them.
+
+    In fp16 gradients too large for the loss's scale make accelerate leave the step out and halve the scale; such steps
+    are counted, for the optimizer didn't.
+    """
     norm = accelerator.clip_grad_norm_(trainee.named.values(), settings.max_grad_norm).item()  # type: ignore[union-attr]
     if not math.isfinite(norm):
-        raise LossError(f"gradient is {norm} at step {step} though the loss is {mean_loss:.3g}; lower learning_rate")
+        if accelerator.scaler is None or accelerator.scaler.get_scale() <= 1:
+            raise LossError(f"gradient is {norm} at step {step} though the loss is {loss:.3g}; lower learning_rate")
+        trainee.progress.skipped += 1
     for group in trainee.optimizer.param_groups:
         group["lr"] = rate
     trainee.optimizer.step()
     trainee.optimizer.zero_grad(set_to_none=True)
     if trainee.ema:
         trainee.ema.step(trainee.named.values())
-    return mean_loss
 
 
 def _agreed(stop: bool, accelerator: Accelerator) -> bool:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from tasks.finetune.data import Row, pixels
 from tasks.finetune.errors import ModelError, first_line
 from tasks.finetune.latents import LatentCache
+from tasks.finetune.memory import pictures_at_once
 
 # The convolutions of each block, by their number in torchvision's `features`, and the channels of its features.
 BLOCKS = (((0, 2), 64), ((5, 7), 128), ((10, 12, 14), 256), ((17, 19, 21), 512), ((24, 26, 28), 512))
@@ -80,8 +81,9 @@ def decoder_lpips(
     placed = {name: tensor.to(device) for name, tensor in weights.items()}
     vae.to(device)
     total = 0.0
-    for start in range(0, len(rows), 4):
-        target = pixels(rows[start : start + 4], resolution).to(device)
-        z = latents.mean[start : start + 4].to(device) / vae.config.scaling_factor
+    size = pictures_at_once(resolution)
+    for start in range(0, len(rows), size):
+        target = pixels(rows[start : start + size], resolution).to(device)
+        z = latents.mean[start : start + size].to(device) / vae.config.scaling_factor
         total += lpips(vae.decode(z).sample.float().clamp(-1, 1), target, placed).sum().item()
     return total / len(rows)

@@ -42,6 +42,8 @@ S = TypeVar("S", bound=Made)
 class Progress(BaseModel, Generic[S]):
     """Steps done, the loss of each, and the snapshots made, sorted by step.
 
+    In fp16 also the steps that the optimizer `skipped`, and the state of the `scaler` of the loss.
+
     Some may be of steps still to come: an earlier stretch of a training is run again when one of its snapshots is
     missing, and the later ones stay as they are.
     """
@@ -50,6 +52,8 @@ class Progress(BaseModel, Generic[S]):
 
     step: int = Field(default=0, ge=0)
     losses: list[float] = []
+    skipped: int = Field(default=0, ge=0)
+    scaler: dict[str, float | int] | None = None
     snapshots: list[S] = []
 
     def has(self, step: int) -> bool:

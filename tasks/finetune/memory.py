@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tasks.finetune.settings import FinetuneSettings
 
 GIB = 2**30
 CUDA_CONTEXT = int(0.75 * GIB)  # what CUDA, cuDNN and the allocator's slack take beside the tensors
-CHECKPOINTED = ("ResnetBlock2D", "BasicTransformerBlock")  # what diffusers recomputes as one piece
+VAE_PIXELS = 4 * 512**2  # the VAE takes so many at once: in fp32, 3 GiB decoding and 9 GiB in a decoder step
+VAE_PICTURES = 16
 
 
 def peak_memory(device: torch.device) -> int:
@@ -24,6 +24,11 @@ def peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def pictures_at_once(resolution: int) -> int:
+    """How many pictures of this side (px) the VAE encodes, decodes or trains on at once: bound by their pixels."""
+    return min(VAE_PICTURES, max(1, VAE_PIXELS // resolution**2))
 
 
 @dataclass(frozen=True)
@@ -104,66 +109,3 @@ def free_bytes(folder: Path) -> tuple[int, int]:
         folder = folder.parent
     found = os.statvfs(folder)
     return folder.stat().st_dev, found.f_bavail * found.f_frsize
-
-
-@dataclass(frozen=True)
-class Activations:
-    """Bytes kept for the backward pass: once, and for each picture of a micro-batch."""
-
-    fixed: int
-    per_picture: int
-
-
-def activations(
-    unet_config: dict[str, Any], settings: FinetuneSettings, latent_side: int, text_tokens: int
-) -> Activations:
-    """Run the forward pass on tensors without memory, in bf16 autocast, and count what it keeps."""
-    one, two = (_kept(unet_config, settings, latent_side, text_tokens, batch) for batch in (1, 2))
-    return Activations(fixed=max(0, 2 * one - two), per_picture=two - one)
-
-
-def _kept(unet_config: dict[str, Any], settings: FinetuneSettings, side: int, text_tokens: int, batch: int) -> int:
-    from diffusers import UNet2DConditionModel
-
-    inside: list[str] = []
-    kept: dict[str, dict[int, int]] = {}
-    inputs = 0
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        if not isinstance(tensor, torch.nn.Parameter):
-            storage = tensor.untyped_storage()
-            kept.setdefault(inside[0] if inside else "", {})[storage._cdata] = storage.nbytes()
-        return tensor
-
-    def enter(name: str) -> Any:
-        def hook(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-            nonlocal inputs
-            inside.append(name)
-            inputs += args[0].untyped_storage().nbytes()
-
-        return hook
-
-    with FakeTensorMode():
-        unet: Any = UNet2DConditionModel.from_config(unet_config)
-        unet.train()
-        for name, module in unet.named_modules():
-            if type(module).__name__ in CHECKPOINTED:
-                module.register_forward_pre_hook(enter(name))
-                module.register_forward_hook(lambda module, args, output: inside.pop() and None)
-        latents = torch.zeros(batch, unet.config.in_channels, side, side)
-        text = torch.zeros(batch, text_tokens, unet.config.cross_attention_dim)
-        steps = torch.zeros(batch, dtype=torch.long)
-        hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-        with torch.autocast("cpu", torch.bfloat16), hooks:
-            unet(latents, steps, text, return_dict=False)
-    pieces = {name: sum(storages.values()) for name, storages in kept.items()}
-    if not settings.gradient_checkpointing:
-        return sum(pieces.values())
-    outside = pieces.pop("", 0)
-    return outside + inputs + max(pieces.values())
-
-
-def gpu_memory(sizes: Sizes, settings: FinetuneSettings, kept: Activations) -> int:
-    """Predicted bytes on one GPU at the peak of a training step."""
-    pictures = kept.per_picture * settings.batch_size
-    return standing_memory(sizes, settings) + kept.fixed + pictures + CUDA_CONTEXT

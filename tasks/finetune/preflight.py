@@ -6,23 +6,30 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 
-from tasks.finetune.base import load_config, load_part
+from tasks.finetune.base import load_part
 from tasks.finetune.errors import DatasetError, FinetuneError, ModelError, ResourceError
 from tasks.finetune.lpips import load_lpips
 from tasks.finetune.memory import GIB, disk_budget, free_bytes, sizes_of, standing_memory
+from tasks.finetune.peaks import Machine, Peak, load_base_configs, predict_peaks
+from tasks.finetune.precision import Card, find_card, precision_for
 from tasks.finetune.settings import FinetuneSettings
 from tasks.store import Store
+
+REMEDIES = {
+    "unet step": "set gradient_checkpointing, lora_rank (say 16) or ema_decay 0, or lower batch_size or resolution",
+    "snapshot": "lower batch_size or resolution, or set lora_rank (say 16) or ema_decay 0",
+    "decoder step": "lower resolution, or set decoder_epochs 0",
+}
 
 
 def preflight(
     settings: FinetuneSettings, pictures: int, folder: Path, store: Store, log: Callable[[str], None], made: int = 0,
     state_bytes: int = 0,
 ) -> None:  # fmt: skip
-    """Log the disk budget, and raise in one line when the training cannot come to its end here.
+    """Log the disk budget and, for a GPU, each stage's peak of memory; `made` snapshots and `state_bytes` are there.
 
-    `made` snapshots and states of `state_bytes` are there already.
+    Raises, in one line, when the training cannot come to its end here.
     """
     if pictures < settings.processes:
         raise DatasetError(
@@ -33,15 +40,22 @@ def preflight(
             "optimizer adamw8bit needs bitsandbytes, which is not installed; "
             "run pip install bitsandbytes, or set optimizer to adamw"
         )
-    unet, vae = (load_config(kind, settings.base_model, settings.revision) for kind in ("unet", "vae"))
-    check_base(settings, unet, vae)
-    sizes = sizes_of(unet, vae, settings)
+    card = find_card()
+    precision = precision_for(settings, card)
+    base = load_base_configs(settings.base_model, settings.revision)
+    check_base(settings, base.unet, base.vae)
+    sizes = sizes_of(base.unet, base.vae, settings)
     budget = disk_budget(sizes, settings, pictures, made, state_bytes)
     log(str(budget))
     check_disk(
         {folder: budget.state + budget.cache} | ({Path(str(store.root)): budget.snapshots} if store.is_local else {})
     )
-    check_memory(standing_memory(sizes, settings))
+    check_memory(standing_memory(sizes, settings), card)
+    if card:
+        # Drawing comes after the training, in a process of its own, at a size and in batches of its own.
+        peaks = predict_peaks(base, settings, Machine(precision, gpu=True), drawn=0)
+        log(describe_peaks(peaks))
+        check_peaks(peaks, card)
     if settings.lpips_weights:
         load_lpips(settings.lpips_weights)
 
@@ -78,14 +92,26 @@ def check_disk(needed: dict[Path, int]) -> None:
             )
 
 
-def check_memory(standing: int) -> None:
-    """Raise ResourceError when weights, gradients and optimizer alone are more than the GPU, or the machine, has."""
-    if torch.cuda.is_available():
-        has, where = torch.cuda.get_device_properties(0).total_memory, "the GPU"
-    else:
-        has, where = psutil.virtual_memory().total, "this machine"
+def check_memory(standing: int, card: Card | None) -> None:
+    """Raise ResourceError when weights, gradients and optimizer alone are more than the card, or the machine, has."""
+    has, where = (card.memory, card.name) if card else (psutil.virtual_memory().total, "this machine")
     if standing > has:
         raise ResourceError(
             f"the training holds {standing / GIB:.1f} GiB in memory, {where} has {has / GIB:.1f} GiB; "
             "set lora_rank (say 16), ema_decay 0 or optimizer adamw8bit, or take a larger GPU"
+        )
+
+
+def describe_peaks(peaks: list[Peak]) -> str:
+    """What each stage is predicted to take, in a line."""
+    return "memory: " + ", ".join(f"{peak.stage} {peak.bytes / GIB:.1f}" for peak in peaks) + " GiB"
+
+
+def check_peaks(peaks: list[Peak], card: Card) -> None:
+    """Raise ResourceError when a stage needs more than the card has; it names the stage that needs most."""
+    most = max(peaks, key=lambda peak: peak.bytes)
+    if most.bytes > card.memory:
+        raise ResourceError(
+            f"{most.stage} needs {most.bytes / GIB:.1f} GiB, {card.name} has {card.memory / GIB:.1f} GiB; "
+            f"{REMEDIES.get(most.stage, 'lower resolution')}, or take a larger GPU"
         )

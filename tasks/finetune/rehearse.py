@@ -18,22 +18,23 @@ import torch
 from PIL import Image
 
 from tasks.finetune.assemble import assemble
-from tasks.finetune.base import load_config, load_part
+from tasks.finetune.base import load_part
 from tasks.finetune.data import read_rows
 from tasks.finetune.in_loop import in_loop_step, plain_optimizer
 from tasks.finetune.job import TrainingJob
-from tasks.finetune.memory import GIB, activations, disk_budget, gpu_memory, peak_memory, sizes_of
+from tasks.finetune.memory import GIB, disk_budget, peak_memory, sizes_of
+from tasks.finetune.peaks import DRAWN_AT_ONCE, Machine, load_base_configs, predict_peaks
+from tasks.finetune.precision import find_card, precision_for
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.stable_diffusion import write_random_base
 from tasks.finetune.steps import Step, describe
-from tasks.finetune.train import precision_of, train
+from tasks.finetune.train import train
 from tasks.records import Record
 from tasks.store import Store
 
 STEPS = 2
 COMPARED_STEPS = 4  # to compare: the first two are slower, for every buffer is new
-TOKENS = 77
-CARD = 24 * GIB
+CARD = 22 * GIB  # of 24 GB a card leaves 23.5 GiB, and its allocator and cuDNN waste some
 
 
 class Report(Record):
@@ -47,14 +48,14 @@ class Report(Record):
     encoding_in_the_loop: float | None
     peak_memory: int
     snapshot_bytes: int
+    predicted_peaks: tuple[tuple[str, int], ...]
     predicted_gpu_memory: int
     predicted_disk: int
     fits_a_24_gb_gpu: bool
 
     def __str__(self) -> str:
-        verdict = (
-            "would do" if self.fits_a_24_gb_gpu else "would not do; set gradient_checkpointing or lower batch_size"
-        )
+        remedy = "set gradient_checkpointing, or lower batch_size or resolution"
+        verdict = "would do" if self.fits_a_24_gb_gpu else f"would not do; {remedy}"
         compared = (
             f"encoding in the loop {self.encoding_in_the_loop:.1f} s a step, "
             f"{self.encoding_in_the_loop / self.seconds_per_step:.2f} times ours"
@@ -69,7 +70,8 @@ class Report(Record):
                 f"losses           {', '.join(f'{loss:.4f}' for loss in self.losses)}",
                 f"peak memory      {self.peak_memory / GIB:.1f} GiB",
                 f"snapshot         {self.snapshot_bytes / GIB:.2f} GiB on disk; saved, loaded and sampled from",
-                f"predicted GPU    {self.predicted_gpu_memory / GIB:.1f} GiB for these settings: a 24 GB GPU {verdict}",
+                *(f"predicted GPU    {size / GIB:.1f} GiB {stage}" for stage, size in self.predicted_peaks),
+                f"                 {self.predicted_gpu_memory / GIB:.1f} GiB at most: a 24 GB GPU {verdict}",
                 f"predicted disk   {self.predicted_disk / GIB:.1f} GiB for the whole training",
             ]
         )
@@ -80,11 +82,13 @@ def rehearse(
     compare: bool = False,
     log: Callable[[str], None] = print,
     write_base: Callable[[Path], None] = write_random_base,
+    drawn: int = DRAWN_AT_ONCE,
 ) -> Report:
     """Two optimizer steps of one picture each at `settings.resolution` with gradient checkpointing, no download.
 
     Saves a thin snapshot, loads it into a pipeline and samples two steps. With `compare` it takes four steps, and the
     same steps once more with images and captions encoded in the loop; the last two of each are timed.
+    `drawn` is how many pictures the sample stage draws at once, for the prediction of its memory.
     About 20 GiB of memory and 20 GiB of disk, all given back.
     """
     with tempfile.TemporaryDirectory(prefix="wikistyle-rehearsal-") as name:
@@ -100,7 +104,7 @@ def rehearse(
         )  # fmt: skip
         count = COMPARED_STEPS if compare else STEPS
         _write_pictures(folder / "data", count, small.resolution)
-        report = _predict(settings, small)
+        report = _predict(settings, small, drawn)
         store, steps = Store(str(folder / "store")), []
 
         def seen(stage: str, step: Step) -> None:
@@ -128,11 +132,13 @@ def rehearse(
         return report.model_copy(update=update)
 
 
-def _predict(settings: FinetuneSettings, small: FinetuneSettings) -> Report:
-    configs = [load_config(kind, small.base_model, None) for kind in ("unet", "vae")]
-    sizes = sizes_of(configs[0], configs[1], settings)
-    kept = activations(configs[0], settings, sizes.latent_side, TOKENS)
-    gpu, disk = gpu_memory(sizes, settings, kept), disk_budget(sizes, settings, 1000, 0, 0)
+def _predict(settings: FinetuneSettings, small: FinetuneSettings, drawn: int) -> Report:
+    """For a card with bf16, unless fp32 is asked for: the rehearsal itself may run on a machine without one."""
+    base = load_base_configs(small.base_model, None)
+    sizes = sizes_of(base.unet, base.vae, settings)
+    machine = Machine("no" if settings.mixed_precision == "no" else "bf16", gpu=True)
+    peaks = tuple((peak.stage, peak.bytes) for peak in predict_peaks(base, settings, machine, drawn))
+    gpu, disk = max(size for _, size in peaks), disk_budget(sizes, settings, 1000, 0, 0)
     return Report(
         parameters=sizes.unet,
         trained_parameters=sizes.trained,
@@ -142,6 +148,7 @@ def _predict(settings: FinetuneSettings, small: FinetuneSettings) -> Report:
         encoding_in_the_loop=None,
         peak_memory=0,
         snapshot_bytes=0,
+        predicted_peaks=peaks,
         predicted_gpu_memory=gpu,
         predicted_disk=disk.snapshots + disk.state + disk.cache,
         fits_a_24_gb_gpu=gpu < CARD,
@@ -173,7 +180,8 @@ def _seconds_in_the_loop(settings: FinetuneSettings, dataset: str, store: Store,
     parts: dict[str, Any] = {
         kind: load_part(kind, *base) for kind in ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
     }
-    halved = precision_of(settings) == "bf16"  # the frozen parts wholly, as diffusers' own script has them
+    # The frozen parts wholly in bf16, as diffusers' own script has them.
+    halved = precision_for(settings, find_card()) == "bf16"
     for kind in ("vae", "text_encoder"):
         parts[kind].eval().requires_grad_(False).to(device, torch.bfloat16 if halved else torch.float32)
     parts["unet"].train().enable_gradient_checkpointing()

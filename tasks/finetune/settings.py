@@ -84,11 +84,16 @@ class FinetuneSettings(StageSettings):
     decoder_learning_rate: float = Field(
         1e-5, gt=0, le=1, title="Decoder rate", description="Rate of the decoder's AdamW; cosine to 1 %."
     )
-    decoder_batch_size: int = Field(4, ge=1, title="Decoder batch", description="Pictures per decoder step.")
+    decoder_batch_size: int = Field(
+        4, ge=1, title="Decoder batch",
+        description="Pictures per decoder step; as many are computed at once as fit, so memory doesn't grow with it.",
+    )  # fmt: skip
     seed: int = Field(0, ge=0, title="Seed", description="Data order, noise, timesteps and dropout follow from it.")
     mixed_precision: Literal["auto", "no", "bf16"] = Field(
-        "auto", title="Precision", description="bf16 autocast or fp32; auto takes bf16 on a GPU and fp32 on a CPU."
-    )
+        "auto", title="Precision",
+        description="bf16 autocast or fp32. auto: bf16 on a GPU that has it, fp16 with a scaled loss on one that "
+        "hasn't (T4, V100; the decoder then trains in fp32), fp32 on a CPU.",
+    )  # fmt: skip
     gradient_checkpointing: bool = working(
         False,
         title="Gradient checkpointing",

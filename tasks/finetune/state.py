@@ -105,8 +105,12 @@ def load_state(
     named: dict[str, torch.nn.Parameter],
     optimizer: torch.optim.Optimizer,
     ema: list[torch.Tensor] | None,
+    skipped: int = 0,
 ) -> None:
-    """Restore weights, moments and EMA in place from a state. Raises FinetuneError when it is of another model."""
+    """Restore weights, moments and EMA in place from a state. Raises FinetuneError when it is of another model.
+
+    `skipped`: how many of its steps the optimizer left out, as it does in fp16.
+    """
     with safe_open(path, "pt") as state:
         stored = {key.removesuffix(CHANNELS_LAST): key for key in state.keys()}  # noqa: SIM118 (not a dict)
         moments = {key.split("/")[0] for key in stored} - {"weight", "ema"}
@@ -120,7 +124,7 @@ def load_state(
                 p.copy_(read(f"weight/{name}"))
                 found = [key for key in sorted(moments) if f"{key}/{name}" in stored]
                 if found:
-                    optimizer.state[p] = {"step": _steps_taken(optimizer, step_of(path), p.device)}
+                    optimizer.state[p] = {"step": _steps_taken(optimizer, step_of(path) - skipped, p.device)}
                 for key in found:
                     optimizer.state[p][key] = _like(p, read(f"{key}/{name}"))
                 if ema:

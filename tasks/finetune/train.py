@@ -27,6 +27,7 @@ from tasks.finetune.lpips import decoder_lpips, load_lpips
 from tasks.finetune.made import DecoderMade, DecoderProgress, UnetMade, UnetProgress
 from tasks.finetune.objective import TrainingData
 from tasks.finetune.parts import decoder_folder, decoder_steps, result_key, unet_folder, unet_steps
+from tasks.finetune.precision import find_card, precision_for
 from tasks.finetune.preflight import preflight
 from tasks.finetune.preview import draw_previews
 from tasks.finetune.preview_files import keep_previews
@@ -135,6 +136,7 @@ def _train_parts(work: Work, data: TrainingData) -> tuple[UnetProgress, DecoderT
     """Both parts, again if a snapshot was lost from the store meanwhile: that only makes what is missing."""
     for _ in range(ATTEMPTS):
         progress = _train_unet(work, data)
+        work.accelerator.free_memory()  # it keeps the UNet and its optimizer; the decoder needs their room
         if not work.accelerator.is_main_process:
             return progress, DecoderTrained()
         decoder = _train_decoder(work, data)
@@ -152,16 +154,9 @@ def _train_parts(work: Work, data: TrainingData) -> tuple[UnetProgress, DecoderT
     )
 
 
-def precision_of(settings: FinetuneSettings) -> str:
-    """`bf16` or `no`, as the settings say or, left to us, as suits the machine."""
-    if settings.mixed_precision != "auto":
-        return settings.mixed_precision
-    return "bf16" if torch.cuda.is_available() else "no"
-
-
 def _accelerator(settings: FinetuneSettings) -> Accelerator:
     accelerator = Accelerator(
-        mixed_precision=precision_of(settings),
+        mixed_precision=precision_for(settings, find_card()),
         # Without it, accelerate does not see that torchrun started several processes on CPUs.
         cpu=settings.processes > 1 and not torch.cuda.is_available(),
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],

@@ -61,7 +61,8 @@ def prepare(
     optimizer = new_optimizer(named.values(), settings)
     ema = EMAModel(named.values(), decay=settings.ema_decay, foreach=True) if settings.ema_decay else None
     if resume.state:
-        load_state(resume.state, named, optimizer, ema.shadow_params if ema else None)
+        shadow = ema.shadow_params if ema else None
+        load_state(resume.state, named, optimizer, shadow, resume.progress.skipped)
     if ema:
         ema.optimization_step = resume.progress.step
     # No process may write the state while another still reads it.
@@ -69,11 +70,15 @@ def prepare(
     if settings.torch_compile:
         unet.compile()
     forward, optimizer = accelerator.prepare(unet, optimizer)
+    if accelerator.scaler and resume.progress.scaler:
+        accelerator.scaler.load_state_dict(resume.progress.scaler)
     return Trainee(unet, forward, named, optimizer, ema, resume.progress)
 
 
 def save(trainee: Trainee, folder: Path, accelerator: Accelerator) -> None:
     """Write the resume state; the first process writes, the others wait for it."""
+    if accelerator.scaler:
+        trainee.progress.scaler = accelerator.scaler.state_dict()
     if accelerator.is_main_process:
         optimizer = getattr(trainee.optimizer, "optimizer", trainee.optimizer)
         shadow = trainee.ema.shadow_params if trainee.ema else None

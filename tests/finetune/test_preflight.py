@@ -10,6 +10,7 @@ import pytest
 from tasks.finetune.base import load_config
 from tasks.finetune.errors import DatasetError, FinetuneError, ModelError, ResourceError
 from tasks.finetune.memory import GIB, disk_budget, sizes_of, standing_memory
+from tasks.finetune.precision import Card
 from tasks.finetune.preflight import check_disk, check_memory
 from tests.finetune.tiny import run, settings_for, states_of
 
@@ -82,10 +83,23 @@ def test_too_little_disk_is_found_before_anything_is_read(dataset, base, store, 
 
 
 def test_too_little_memory_stops_it_in_one_line():
-    check_memory(GIB // 100)
+    check_memory(GIB // 100, None)
     with pytest.raises(ResourceError, match="set lora_rank") as error:
-        check_memory(2**60)
+        check_memory(2**60, None)
     assert "\n" not in str(error.value)
+    with pytest.raises(ResourceError, match=r"holds 16\.0 GiB in memory, Tesla T4 has 15\.0 GiB"):
+        check_memory(16 * GIB, Card("Tesla T4", bf16=False, memory=15 * GIB))
+
+
+def test_a_card_too_small_for_one_stage_is_refused_before_anything_is_read(dataset, base, store, tmp_path, monkeypatch):
+    """The tiny base holds 2 MB; a GPU's own context takes more than this card has."""
+    monkeypatch.setattr("tasks.finetune.preflight.find_card", lambda: Card("A5000", bf16=True, memory=GIB // 2))
+    said = []
+    with pytest.raises(ResourceError, match=r" needs 0\.8 GiB, A5000 has 0\.5 GiB; \w+") as error:
+        run(dataset, settings_for(base), tmp_path / "t", store, log=said.append)
+    assert "\n" not in str(error.value)
+    assert said[1].startswith("memory: encoding captions 0.8, encoding pictures 0.8, unet step 0.8, ")
+    assert not (tmp_path / "t").exists()
 
 
 def test_too_little_memory_is_found_before_anything_is_read(dataset, base, store, tmp_path, monkeypatch):
