@@ -60,7 +60,8 @@ class Plan(Generic[I, R]):
 
     def results(self, ran: dict[str, R]) -> list[R]:
         """In the order of the items, each once."""
-        return [(self.known | ran)[name] for name in self.names]
+        results = self.known | ran
+        return [results[name] for name in self.names]
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ class Store:
         """Those of the keys that are not here. Many keys of an object store are looked up in one listing."""
         wanted = set(keys)
         if self.is_local:
-            return {key for key in wanted if not os.path.exists(str(self._at(key)))}
+            objects = str(self.root / "objects")
+            return {key for key in wanted if not os.path.exists(f"{objects}/{key[:2]}/{key}")}
         if len(wanted) <= FEW_KEYS:
             with ThreadPoolExecutor(16) as threads:
                 return {key for key, here in zip(wanted, threads.map(self.has, wanted), strict=True) if not here}

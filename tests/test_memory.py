@@ -73,7 +73,7 @@ def test_what_a_killed_writer_left_is_merged_after_a_day(memory):
         (left,) = memory._names()
         data = (memory.folder / left).read_bytes()
     for number in range(20):
-        (memory.folder / f"{OPEN}{number}.jsonl").write_bytes(data)
+        (memory.folder / f"{OPEN}{number}.lines").write_bytes(data)
     memory.tidy()
     assert len(memory._names()) == 20 + 1
     memory.tidy(datetime.now(UTC) + timedelta(days=2))
@@ -85,7 +85,7 @@ def test_damaged_records_cost_their_own_items_alone(memory, caplog):
     remember(memory, *"abcdef")
     (name,) = memory._names()
     lines = (memory.folder / name).read_bytes().splitlines(keepends=True)
-    lines[1] = lines[1].replace(b'"text": "B"', b'"text": "X"')  # still JSON, but not what was written
+    lines[1] = lines[1].replace(b'"text": "B"', b'"text": "X"')  # still a line, but not what was written
     lines[3] = b"\x00" * (len(lines[3]) - 1) + b"\n"
     (memory.folder / name).write_bytes(b"".join(lines)[:-3])  # and the last is torn
     assert known(memory) == {"a": "A", "c": "C", "e": "E"}
