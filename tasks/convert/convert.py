@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -124,7 +125,11 @@ def convert_each(keys: Sequence[str], settings: ConvertSettings, store: Store) -
     When an original can't be read (StoreError), no further one is begun, and the error comes after what was done.
     """
 
-    def one(key: str) -> Converted:
+    stop = threading.Event()
+
+    def one(key: str) -> Converted | None:
+        if stop.is_set():
+            return None
         try:
             made = convert(store.read(key), settings)
         except ConvertReject as reject:
@@ -141,18 +146,16 @@ def convert_each(keys: Sequence[str], settings: ConvertSettings, store: Store) -
 
     error: BaseException | None = None
     with ThreadPoolExecutor(settings.threads) as threads:
-        running = [threads.submit(one, key) for key in keys]
         try:
-            for future in as_completed(running):
-                if future.cancelled():
-                    continue
+            # Not by cancelling those that wait: `as_completed` never hears of futures that were.
+            for future in as_completed([threads.submit(one, key) for key in keys]):
                 if raised := future.exception():
                     error = error or raised
-                    threads.shutdown(wait=False, cancel_futures=True)
-                else:
-                    yield (done := future.result()).key, done
+                    stop.set()
+                elif done := future.result():
+                    yield done.key, done
         finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+            stop.set()
     if error:
         raise error
 
