@@ -52,7 +52,7 @@ def apart(settings: FinetuneSettings) -> Iterator[Apart]:
 
 def _serve(which: str, settings: FinetuneSettings, asked: Connection) -> None:
     from benchmarks.finetune_throughput import bench
-    from tasks.allocator import keep_freed_memory
+    from tasks.common.allocator import keep_freed_memory
 
     if which != "in_the_loop":  # as `train` does; a plain script leaves the allocator as it is
         keep_freed_memory()

@@ -15,8 +15,8 @@ import torch
 
 from benchmarks.finetune_throughput import bench, throughput
 from benchmarks.sidebyside import Result
+from tasks.finetune.memory.stable_diffusion import write_random_base
 from tasks.finetune.settings import FinetuneSettings
-from tasks.finetune.stable_diffusion import write_random_base
 
 BATCHES = (1, 4, 8)
 STEPS = 10

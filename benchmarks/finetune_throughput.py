@@ -19,19 +19,19 @@ from PIL import Image
 
 from benchmarks.apart import apart
 from benchmarks.sidebyside import Result, compare
-from tasks.finetune.base import load_part
-from tasks.finetune.caches import cache_all
-from tasks.finetune.data import Row, read_rows
-from tasks.finetune.in_loop import in_loop_step, plain_optimizer
-from tasks.finetune.loop import optimize
-from tasks.finetune.loss import order
-from tasks.finetune.made import UnetProgress
-from tasks.finetune.objective import TrainingData
-from tasks.finetune.resume import Resume
+from tasks.common.store import Store
+from tasks.diffusion.loading import load_part
 from tasks.finetune.settings import FinetuneSettings
-from tasks.finetune.train import set_attention
-from tasks.finetune.trainee import new_optimizer, prepare
-from tasks.store import Store
+from tasks.finetune.training.baseline import in_loop_step, plain_optimizer
+from tasks.finetune.training.caches import cache_all
+from tasks.finetune.training.data import Row, read_rows
+from tasks.finetune.training.loop import optimize
+from tasks.finetune.training.loss import order
+from tasks.finetune.training.made import UnetProgress
+from tasks.finetune.training.objective import TrainingData
+from tasks.finetune.training.resume import Resume
+from tasks.finetune.training.train import set_attention
+from tasks.finetune.training.train_state import new_optimizer, prepare
 
 
 def cached_stepper(data: TrainingData, settings: FinetuneSettings, accelerator: Accelerator) -> Callable[[int], float]:
@@ -194,7 +194,7 @@ def same_curve(name: str, ours: list[float], theirs: list[float]) -> Result:
 
 def measure() -> list[Result]:
     """The sample profile's base model at 64 px, batch 32, in both precisions."""
-    from flows.settings import load_profile, located
+    from flows.common.settings import load_profile, located
 
     base = located(load_profile("sample")).finetune.base_model
     values = {"base_model": base, "resolution": 64, "batch_size": 32, "ema_decay": 0}

@@ -14,12 +14,12 @@ from PIL import Image
 from prefect import flow
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.stage import Stage, stage
+from flows.common.stage import Stage, stage
+from tasks.common.mapped import mapped_task
+from tasks.common.records import Record
+from tasks.common.store import Store
 from tasks.convert.settings import ConvertSettings
 from tasks.convert.task import convert_batch
-from tasks.mapped import mapped_task
-from tasks.records import Record
-from tasks.store import Store
 
 
 class Kept(Record):

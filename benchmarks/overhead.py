@@ -166,25 +166,25 @@ def _busy(error: Exception) -> bool:
 
 def bare() -> None:
     """The sample story by the stages' plain functions, without Prefect, artifacts or caches."""
-    from flows.report import Collected, Finetuned, Shown
-    from flows.run_folder import write_run
-    from flows.sample_wiki import reachable
-    from flows.settings import load_profile, located
+    from flows.common.report import Collected, Finetuned, Shown
+    from flows.common.run_folder import write_run
+    from flows.common.sample_wiki import reachable
+    from flows.common.settings import load_profile, located
     from tasks.animate.films import denoising_film, drift_film
     from tasks.caption.captioner import caption_stored
     from tasks.caption.identity import checked_identity, provenance
     from tasks.caption.records import to_rows
+    from tasks.common.store import Store
     from tasks.convert.convert import convert_stored, to_jpegs
     from tasks.convert.duplicates import drop_duplicates
     from tasks.dataset.build import build_dataset
     from tasks.dataset.records import DatasetSource
-    from tasks.finetune.job import TrainingJob
-    from tasks.finetune.launch import launch
+    from tasks.diffusion.pipeline import best_device, load_base, put_in
+    from tasks.finetune.process.job import TrainingJob
+    from tasks.finetune.process.launch import launch
     from tasks.sample.denoise import draw_denoising
     from tasks.sample.draw import draw_snapshot
-    from tasks.sample.pipeline import best_device, load_base, put_in
     from tasks.scrape.scrape import scrape
-    from tasks.store import Store
 
     store, settings = Store(), located(load_profile("sample"))
     with reachable(settings) as reached:

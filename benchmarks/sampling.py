@@ -12,11 +12,11 @@ def measure() -> list[Result]:
     import torch
     from diffusers import StableDiffusionPipeline
 
-    from flows.settings import load_profile, located
-    from tasks.randomness import generator_for
+    from flows.common.settings import load_profile, located
+    from tasks.common.seeds import generator_for
+    from tasks.common.store import Store
+    from tasks.diffusion.pipeline import load_base
     from tasks.sample.draw import draw_snapshot
-    from tasks.sample.pipeline import load_base
-    from tasks.store import Store
 
     settings = located(load_profile("sample"))
     sample = settings.sample.model_copy(

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from flows.settings import ROOT, load_profile, profile_names
+from flows.common.settings import ROOT, load_profile, profile_names
 
 CPU_POOL, GPU_POOL = "wikistyle-cpu", "wikistyle-gpu"
 NEWS = "wiki.images.changed"

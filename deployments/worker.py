@@ -20,8 +20,8 @@ from prefect.utilities.processutils import setup_signal_handlers_worker
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
 from deployments.server import RUN_ENVIRONMENT, engine_command
-from flows.settings import ROOT
-from tasks.news import news_of
+from flows.common.events import news_of
+from flows.common.settings import ROOT
 
 ASK_SECONDS = 10.0  # without news: for runs whose time comes, and events that get lost; Prefect looks 10 s ahead
 COMMIT_SECONDS = 0.2  # the server tells of a run just before others can read it

@@ -13,13 +13,13 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from flows.checks import PARTS, check
-from flows.describe import describe_settings
-from flows.local import make_home, prepare_prefect
-from flows.parts import MissingPart
-from flows.process import Part, Request, Stopped, StoryFailed, run_apart
-from flows.settings import SettingsError, load_profile, profile_names
-from tasks.progress import say
+from flows.common.describe import describe_settings
+from flows.common.handoff import MissingPart
+from flows.common.local import make_home, prepare_prefect
+from flows.common.preflight import PARTS, check
+from flows.common.process import Part, Request, Stopped, StoryFailed, run_apart
+from flows.common.settings import SettingsError, load_profile, profile_names
+from tasks.common.progress import say
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -57,7 +57,7 @@ def run(
     except MissingPart as error:
         first = _command(profile, set_, error.part)
         _fail(f"nothing is kept of {error.part} for profile {settings.profile}; run `{first}` first", 1)
-    from flows.run_folder import check_run_folder  # loads Prefect, which what is wrong above need not wait for
+    from flows.common.run_folder import check_run_folder  # loads Prefect, which what is wrong above need not wait for
 
     check_run_folder(run_dir)
     make_home()
@@ -97,7 +97,7 @@ def profiles() -> None:
 @app.command()
 def show(run: Annotated[str, typer.Argument(help="A run's id, its folder, or latest.")]) -> None:
     """Tell what a run did and where its pictures are."""
-    from flows.run_folder import runs_root
+    from flows.common.run_folder import runs_root
 
     runs = runs_root()
     folder = next((f for f in (Path(run), runs / run) if (f / "summary.json").is_file()), None)
@@ -128,7 +128,7 @@ def rehearse(
 ) -> None:
     """Try Stable Diffusion v1 at its real size with random weights: memory, disk, and whether a 24 GB GPU would do."""
     settings = load_profile(profile, set_)
-    from tasks.finetune.rehearse import rehearse as rehearse_training
+    from tasks.finetune.memory.rehearsal import rehearse as rehearse_training
 
     print(rehearse_training(settings.finetune, compare, drawn=settings.sample.batch_size))
 
@@ -139,7 +139,7 @@ def gc(
     min_age: Annotated[float, typer.Option(help="Hours; what was written later stays.", min=0)] = 24.0,
 ) -> None:
     """Delete from the store what no kept run refers to: delete a run's folder first, then this frees its objects."""
-    from flows.gc import gc as collect_garbage
+    from flows.common.gc import gc as collect_garbage
 
     print(collect_garbage(min_age, dry_run))
 
@@ -150,7 +150,7 @@ def up(
     no_password: Annotated[bool, typer.Option("--no-password", help="Let every user of this machine in.")] = False,
 ) -> None:
     """Run a Prefect server, the deployments and both workers on this machine, until Ctrl-C."""
-    from flows.up import up as bring_up
+    from deployments.up import up as bring_up
 
     bring_up(port, password=not no_password)
 

@@ -4,26 +4,26 @@ from datetime import UTC, datetime
 
 from prefect import flow
 
-from flows import parts
-from flows.artifacts import captions_table, dataset_facts, jpegs_sheet
-from flows.names import name_run
-from flows.report import Collected
-from flows.sample_wiki import reachable, with_stable_address
-from flows.settings import Settings, located
-from flows.stage import stage
+from flows.common import handoff
+from flows.common.artifacts import captions_table, dataset_facts, jpegs_sheet
+from flows.common.report import Collected
+from flows.common.run_names import name_run
+from flows.common.sample_wiki import reachable, with_stable_address
+from flows.common.settings import Settings, located
+from flows.common.stage import stage
 from tasks.caption.identity import checked_identity, provenance
 from tasks.caption.records import to_rows
 from tasks.caption.task import caption_batch
+from tasks.common.garbage.references import keep_list
+from tasks.common.records import Inventory
+from tasks.common.store import Store
 from tasks.convert.convert import to_jpegs
 from tasks.convert.duplicates import drop_duplicates
 from tasks.convert.task import convert_batch
 from tasks.dataset.records import DatasetSource
 from tasks.dataset.task import build, publish
-from tasks.records import Inventory
-from tasks.references import keep_list
 from tasks.scrape import task as scrape
 from tasks.scrape.scrape import originals_of
-from tasks.store import Store
 
 
 @flow(name="collect", flow_run_name="collect {settings.profile}", persist_result=True, validate_parameters=True)
@@ -72,7 +72,7 @@ async def collect(settings: Settings) -> Collected:
         at=began,
         not_fetched=tuple(sorted(reject.sha1 for reject in lost)),
     )
-    parts.keep(settings.profile, "collect", collected)
+    handoff.keep(settings.profile, "collect", collected)
     name_run("collect", settings, dataset)
     return collected
 

@@ -2,14 +2,14 @@
 
 from prefect import flow
 
-from flows import artifacts, parts
-from flows.names import name_run
-from flows.report import Collected, Finetuned, stage
-from flows.settings import Settings, located
-from tasks.caching import call
+from flows.common import artifacts, handoff
+from flows.common.report import Collected, Finetuned, stage
+from flows.common.run_names import name_run
+from flows.common.settings import Settings, located
+from tasks.common.caching import call
+from tasks.common.model_id import model_identity
+from tasks.common.records import DatasetRef
 from tasks.finetune import task as finetuning
-from tasks.identity import model_identity
-from tasks.records import DatasetRef
 
 
 @flow(name="finetune", flow_run_name="finetune {settings.profile}", persist_result=True)
@@ -24,7 +24,7 @@ def finetune(settings: Settings, dataset: DatasetRef | str | None = None) -> Fin
     from tasks.finetune.result import summary
 
     if dataset is None:
-        dataset = parts.recall(settings.profile, "collect", Collected).dataset
+        dataset = handoff.recall(settings.profile, "collect", Collected).dataset
     name_run("finetune", settings, dataset)
     settings = located(settings)
     with stage("finetune") as ledger:
@@ -36,5 +36,5 @@ def finetune(settings: Settings, dataset: DatasetRef | str | None = None) -> Fin
     report = ledger.report()
     artifacts.show(report, summary(training))
     finetuned = Finetuned(training=training, stages=(report,))
-    parts.keep(settings.profile, "finetune", finetuned)
+    handoff.keep(settings.profile, "finetune", finetuned)
     return finetuned

@@ -2,17 +2,17 @@
 
 from prefect import flow
 
-from flows import artifacts, parts
-from flows.names import name_run
-from flows.report import Finetuned, Shown, StageReport, stage
-from flows.settings import Settings, located
+from flows.common import artifacts, handoff
+from flows.common.report import Finetuned, Shown, StageReport, stage
+from flows.common.run_names import name_run
+from flows.common.settings import Settings, located
 from tasks.animate import task as animate
-from tasks.caching import call
-from tasks.identity import model_identity
-from tasks.progress import progress
-from tasks.records import Animation, Sample, Training
+from tasks.common.caching import call
+from tasks.common.model_id import model_identity
+from tasks.common.progress import progress
+from tasks.common.records import Animation, Sample, Training
+from tasks.common.store import Store
 from tasks.sample import task as sampling
-from tasks.store import Store
 
 
 @flow(name="showcase", flow_run_name="showcase {settings.profile}", persist_result=True)
@@ -24,7 +24,7 @@ def showcase(settings: Settings, training: Training | None = None) -> Shown:
         training: What fine-tune handed on. Empty: what it last handed on for this profile.
     """
     if training is None:
-        training = parts.recall(settings.profile, "finetune", Finetuned).training
+        training = handoff.recall(settings.profile, "finetune", Finetuned).training
     name_run("showcase", settings, training.dataset_fingerprint[:8])
     settings = located(settings)
     drawn, denoising, sampled = draw(training, settings)
@@ -32,7 +32,7 @@ def showcase(settings: Settings, training: Training | None = None) -> Shown:
     shown = Shown(
         samples=tuple(drawn), denoising=tuple(denoising), animations=tuple(films), stages=(sampled, animated)
     )  # fmt: skip
-    parts.keep(settings.profile, "showcase", shown)
+    handoff.keep(settings.profile, "showcase", shown)
     return shown
 
 

@@ -15,14 +15,14 @@ from prefect.client.schemas.filters import DeploymentFilter, FlowFilter, FlowRun
 from prefect.events import Event, Resource
 from pydantic import Field
 
-from flows import parts
-from flows.report import Collected
-from flows.sample_wiki import reachable
-from flows.settings import Settings
+from flows.common import handoff
+from flows.common.report import Collected
+from flows.common.sample_wiki import reachable
+from flows.common.settings import Settings
+from tasks.common.records import Inventory, Record
+from tasks.common.store import Store
 from tasks.dataset.contents import titles
-from tasks.records import Inventory, Record
 from tasks.scrape import task as scrape
-from tasks.store import Store
 
 NEWS = "wiki.images.changed"
 # Files that could not be had are not collected, but a wiki that keeps failing on them must not start a story an hour.
@@ -151,8 +151,8 @@ def last_collected(profile: str, now: datetime) -> tuple[dict[str, str], set[str
     What scrape set aside was not collected: a setting may let it in now, or the wiki give it, which is tried daily.
     """
     try:
-        collected = parts.recall(profile, "collect", Collected)
-    except parts.MissingPart:
+        collected = handoff.recall(profile, "collect", Collected)
+    except handoff.MissingPart:
         return {}, set()
     aside = {reject.sha1 for reject in collected.rejects if reject.stage != "scrape"}
     if collected.at is not None and now - collected.at < TRY_AGAIN:

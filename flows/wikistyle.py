@@ -4,16 +4,16 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows import artifacts
-from flows.checks import check
 from flows.collect import collect
+from flows.common import artifacts
+from flows.common.preflight import check
+from flows.common.report import Collected, Finetuned, Shown
+from flows.common.run_folder import check_run_folder, new_folder, write_run
+from flows.common.run_names import name_run
+from flows.common.settings import Settings
 from flows.finetune import finetune
-from flows.names import name_run
-from flows.report import Collected, Finetuned, Shown
-from flows.run_folder import check_run_folder, new_folder, write_run
-from flows.settings import Settings
 from flows.showcase import showcase
-from tasks.store import Store
+from tasks.common.store import Store
 
 
 @flow(name="wikistyle", flow_run_name="wikistyle {settings.profile}", persist_result=True)
@@ -34,7 +34,7 @@ async def wikistyle(settings: Settings, run_dir: str = "") -> str:
 async def _train_and_show(settings: Settings, collected: Collected) -> tuple[Finetuned, Shown]:
     """Both GPU parts: here, or as child runs on the GPU pool."""
     if settings.training_on == "gpu-pool":
-        from flows.gpu_pool import finetune_there, showcase_there
+        from flows.common.gpu_pool import finetune_there, showcase_there
 
         trained = await finetune_there(collected.dataset, settings)
         return trained, await showcase_there(trained.training, settings)

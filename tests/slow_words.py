@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from prefect import flow
 
-from flows.stage import stage
-from tasks.mapped import mapped_task
-from tasks.records import Record
-from tasks.store import Store
+from flows.common.stage import stage
+from tasks.common.mapped import mapped_task
+from tasks.common.records import Record
+from tasks.common.store import Store
 
 
 class Word(Record):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from samples.models import blip, cards, clip, unet, vae
 from samples.models.drawings import CAPTIONED_STYLES, SEEN_STYLES, TRAINING_STYLES, fetch_packages, load_drawings
-from tasks.allocator import keep_freed_memory
+from tasks.common.allocator import keep_freed_memory
 
 WORK = Path(".work")
 

@@ -22,7 +22,7 @@ from samples.models import clip as clip_model
 from samples.models.drawings import TRAINING_STYLES, Drawings, fetch_packages, load_drawings
 from samples.models.things import Thing
 from samples.models.vae import psnr, to_tensor
-from tasks.randomness import generator_for
+from tasks.common.seeds import generator_for
 
 MODELS = Path(__file__).parent
 NAMES_DRAWN, SEEDS, GUIDANCE, STEPS = 50, 4, 4.0, 25

@@ -21,14 +21,14 @@ from safetensors.torch import load_file
 from transformers import CLIPImageProcessorPil
 
 from samples.models.drawings import Drawings
+from tasks.common.store import Store
 from tasks.finetune.errors import Interrupted
-from tasks.finetune.job import TrainingJob
-from tasks.finetune.made import UnetProgress
+from tasks.finetune.process.job import TrainingJob
 from tasks.finetune.settings import FinetuneSettings
-from tasks.finetune.state import saved_progress
-from tasks.finetune.steps import Step
-from tasks.finetune.train import train
-from tasks.store import Store
+from tasks.finetune.training.made import UnetProgress
+from tasks.finetune.training.state import saved_progress
+from tasks.finetune.training.steps import Step
+from tasks.finetune.training.train import train
 
 EPOCHS, BATCH, LR = 150, 64, 1e-3
 SHIPPED = 120  # epochs: the snapshot that ships, when the cosine has come down to a tenth

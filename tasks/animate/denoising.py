@@ -5,7 +5,7 @@ from PIL import Image
 from tasks.animate.drift import AnimateError, open_picture
 from tasks.animate.layout import Heading, frame
 from tasks.animate.settings import AnimateSettings
-from tasks.store import Store
+from tasks.common.store import Store
 
 
 def denoising_frames(prompt: str, keys: list[str], settings: AnimateSettings, store: Store) -> list[Image.Image]:

@@ -7,8 +7,8 @@ from PIL import Image
 from tasks.animate.labels import INK, PAPER, SOFT, epoch_label, write
 from tasks.animate.layout import Heading, fit, frame
 from tasks.animate.settings import AnimateSettings
-from tasks.records import Sample
-from tasks.store import Store
+from tasks.common.records import Sample
+from tasks.common.store import Store
 
 
 class AnimateError(RuntimeError):

@@ -8,9 +8,9 @@ from tasks.animate.denoising import denoising_frames, denoising_strip
 from tasks.animate.drift import contact_sheet, drift_frames
 from tasks.animate.encode import durations, film, still
 from tasks.animate.settings import AnimateSettings
-from tasks.files import file_name
-from tasks.records import Animation, Sample, StoredFile
-from tasks.store import Store
+from tasks.common.files import file_name
+from tasks.common.records import Animation, Sample, StoredFile
+from tasks.common.store import Store
 
 
 def drift_film(prompt: str, samples: list[Sample], settings: AnimateSettings, store: Store) -> Animation:

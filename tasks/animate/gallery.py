@@ -11,10 +11,10 @@ from tasks.animate.drift import by_epoch, open_picture
 from tasks.animate.encode import MIME, WEBP_QUALITY
 from tasks.animate.labels import epoch_label
 from tasks.animate.page import GalleryPage
-from tasks.contact_sheet import data_uri
-from tasks.curves import loss_curve_svg
-from tasks.records import Animation, Sample
-from tasks.store import Store
+from tasks.common.curves import loss_curve_svg
+from tasks.common.pictures import data_uri
+from tasks.common.records import Animation, Sample
+from tasks.common.store import Store
 
 MOST_REJECTS_SHOWN = 200
 STRIP_TILE = 256  # px: what a phone or a quarter of a page can show

@@ -1,6 +1,6 @@
 """What the gallery page shows."""
 
-from tasks.records import Animation, EpochLoss, Record, Reject, Sample
+from tasks.common.records import Animation, EpochLoss, Record, Reject, Sample
 
 
 class Credit(Record):

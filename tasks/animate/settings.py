@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.settings import StageSettings
+from tasks.common.settings import StageSettings
 
 
 class AnimateSettings(StageSettings):

@@ -4,9 +4,9 @@ from prefect import task
 
 from tasks.animate import films
 from tasks.animate.settings import AnimateSettings
-from tasks.caching import ContentKey
-from tasks.records import Animation, Sample
-from tasks.store import Store
+from tasks.common.caching import ContentKey
+from tasks.common.records import Animation, Sample
+from tasks.common.store import Store
 
 VERSION = 1
 

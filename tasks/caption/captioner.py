@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from transformers import BertTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil
 
-from tasks.allocator import keep_freed_memory
 from tasks.caption.cleanup import clean, flaw
 from tasks.caption.identity import ModelError
 from tasks.caption.records import Caption
 from tasks.caption.settings import CaptionSettings
-from tasks.store import Store
+from tasks.common.allocator import keep_freed_memory
+from tasks.common.store import Store
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tasks.caption.settings import CaptionSettings
-from tasks.identity import model_identity
+from tasks.common.model_id import model_identity
 
 
 class ModelError(RuntimeError):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tasks.records import CaptionedImage, Jpeg, Record, Reject
+from tasks.common.records import CaptionedImage, Jpeg, Record, Reject
 
 
 class Caption(Record):

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tasks.settings import StageSettings, working
+from tasks.common.settings import StageSettings, working
 
 
 class CaptionSettings(StageSettings):
@@ -78,5 +78,5 @@ class CaptionSettings(StageSettings):
     )
 
     def output_settings(self) -> dict[str, Any]:
-        """Without the model's name, for a folder's path says nothing of its weights: `tasks.identity` stands in."""
+        """Without the model's name: a folder's path says nothing of its weights, and `model_identity` stands in."""
         return {k: v for k, v in super().output_settings().items() if k not in ("model", "revision")}

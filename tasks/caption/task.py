@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from tasks.caption.records import Caption
 from tasks.caption.settings import CaptionSettings
-from tasks.mapped import mapped_task
-from tasks.store import Store
+from tasks.common.mapped import mapped_task
+from tasks.common.store import Store
 
 VERSION = 1
 

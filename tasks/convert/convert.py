@@ -11,13 +11,13 @@ from functools import partial
 
 from PIL import GifImagePlugin, Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
 
-from tasks.allocator import give_back_freed_memory
+from tasks.common.allocator import give_back_freed_memory
+from tasks.common.records import Jpeg, Original, Record, Reject
+from tasks.common.store import Store
 from tasks.convert.depth import eight_bits, sample_of, unread_depth
 from tasks.convert.duplicates import dhash
 from tasks.convert.room import SHARED
 from tasks.convert.settings import ConvertSettings
-from tasks.records import Jpeg, Original, Record, Reject
-from tasks.store import Store
 
 FRAMES_COUNTED = 1000
 STRIP = 256  # rows

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from tasks.records import Jpeg, Reject
+from tasks.common.records import Jpeg, Reject
 
 
 def drop_duplicates(jpegs: Sequence[Jpeg]) -> tuple[list[Jpeg], list[Reject]]:

@@ -3,7 +3,7 @@
 from PIL import ImageColor
 from pydantic import Field, field_validator
 
-from tasks.settings import StageSettings, working
+from tasks.common.settings import StageSettings, working
 
 
 class ConvertSettings(StageSettings):

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+from tasks.common.mapped import mapped_task
+from tasks.common.store import Store
 from tasks.convert.convert import Converted, convert_each
 from tasks.convert.settings import ConvertSettings
-from tasks.mapped import mapped_task
-from tasks.store import Store
 
 VERSION = 2
 

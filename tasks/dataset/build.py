@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
+from tasks.common.records import CaptionedImage, DatasetRef, Reject, StoredFile
+from tasks.common.settings import digest
+from tasks.common.store import Store
 from tasks.dataset.card import render
 from tasks.dataset.records import DatasetError, DatasetSource
 from tasks.dataset.settings import DatasetSettings
 from tasks.dataset.shards import arrange, earlier, ordered, write
-from tasks.records import CaptionedImage, DatasetRef, Reject, StoredFile
-from tasks.settings import digest
-from tasks.store import Store
 
 
 def fingerprint_of(rows: Sequence[CaptionedImage]) -> str:

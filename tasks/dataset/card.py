@@ -9,10 +9,10 @@ from typing import Any
 import jinja2
 from huggingface_hub import DatasetCardData
 
+from tasks.common.records import CaptionedImage, Reject
 from tasks.dataset.records import DatasetSource
 from tasks.dataset.settings import DatasetSettings
 from tasks.dataset.shards import NUMBER_COLUMNS, TEXT_COLUMNS
-from tasks.records import CaptionedImage, Reject
 
 LISTED_AT_MOST = 200
 CHANGES = re.compile(r"(?<=<!-- changes -->\n).*(?=<!-- /changes -->)", re.DOTALL)

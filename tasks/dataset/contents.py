@@ -2,8 +2,8 @@
 
 import pyarrow.parquet as pq
 
-from tasks.records import DatasetRef
-from tasks.store import Store
+from tasks.common.records import DatasetRef
+from tasks.common.store import Store
 
 
 def titles(ref: DatasetRef, store: Store) -> dict[str, str]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from tasks.common.files import FolderError, replace_folder
+from tasks.common.records import DatasetRef
+from tasks.common.store import Store
 from tasks.dataset.records import DatasetError
-from tasks.files import FolderError, replace_folder
-from tasks.records import DatasetRef
-from tasks.store import Store
 
 
 def load_rows(ref: DatasetRef, store: Store) -> Iterator[dict]:

@@ -13,12 +13,12 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, Hf
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
+from tasks.common.records import DatasetRef, StoredFile
+from tasks.common.store import Store, StoreError
 from tasks.dataset.card import cell, is_ours, with_changes
 from tasks.dataset.guard import facts_of, reason_to_refuse
 from tasks.dataset.settings import DatasetSettings
 from tasks.dataset.shards import NUMBER_COLUMNS, TEXT_COLUMNS
-from tasks.records import DatasetRef, StoredFile
-from tasks.store import Store, StoreError
 
 SHARDS = "data/train-*.parquet"
 CARD = "README.md"

@@ -1,6 +1,6 @@
 """What the dataset stage is told beside the rows."""
 
-from tasks.records import Record
+from tasks.common.records import Record
 
 
 class DatasetSource(Record):

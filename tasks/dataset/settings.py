@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from tasks.settings import StageSettings, working
+from tasks.common.settings import StageSettings, working
 
 
 class DatasetSettings(StageSettings):

@@ -12,10 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.memory import Memory
-from tasks.records import CaptionedImage, Record, StoredFile
-from tasks.settings import digest
-from tasks.store import Store
+from tasks.common.memory import Memory
+from tasks.common.records import CaptionedImage, Record, StoredFile
+from tasks.common.settings import digest
+from tasks.common.store import Store
 
 VERSION = 1
 MERGED_SHARE = 0.04  # of the rows may be written anew, new ones included, to merge small files

@@ -4,11 +4,11 @@ import os
 
 from prefect import get_run_logger
 
-from tasks.caching import cached_task
+from tasks.common.caching import cached_task
+from tasks.common.records import CaptionedImage, DatasetRef, Reject
+from tasks.common.store import Store
 from tasks.dataset.records import DatasetSource
 from tasks.dataset.settings import DatasetSettings
-from tasks.records import CaptionedImage, DatasetRef, Reject
-from tasks.store import Store
 
 VERSION = 2
 TOKEN_BLOCK = "hf-token"

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from tasks.finetune.made import UnetProgress
+from tasks.common.records import DatasetRef, EpochLoss, Snapshot, Training
 from tasks.finetune.settings import FinetuneSettings
-from tasks.records import DatasetRef, EpochLoss, Snapshot, Training
+from tasks.finetune.training.made import UnetProgress
 
 if TYPE_CHECKING:
-    from tasks.finetune.objective import TrainingData
-    from tasks.finetune.train import DecoderTrained
+    from tasks.finetune.training.objective import TrainingData
+    from tasks.finetune.training.train import DecoderTrained
 
 
 def training_of(

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from tasks.settings import StageSettings, working
+from tasks.common.settings import StageSettings, working
 
 
 class FinetuneSettings(StageSettings):
@@ -119,7 +119,7 @@ class FinetuneSettings(StageSettings):
     lpips_weights: str = working(
         "",
         title="LPIPS weights",
-        description="Local safetensors file of VGG16 and LPIPS's linear layers (names: tasks/finetune/lpips.py). With "
+        description="Local safetensors file of VGG16 and LPIPS's linear layers (names: in training/lpips.py). With "
         "it the decoder's LPIPS on held-out pictures is reported, before and after; empty: not. Never downloaded.",
     )
     processes: int = Field(
@@ -134,5 +134,5 @@ class FinetuneSettings(StageSettings):
         return "no" if value is False else value  # YAML reads a bare `no` as false
 
     def output_settings(self) -> dict[str, Any]:
-        """Without the base model's address: `tasks.identity`, which stands for its weights, goes into keys instead."""
+        """Without the base model's address: `model_identity`, which stands for its weights, goes into keys instead."""
         return {k: v for k, v in super().output_settings().items() if k not in ("base_model", "revision")}

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from tasks.contact_sheet import data_uri
-from tasks.curves import loss_curve_png
-from tasks.finetune.preview_files import kept_previews
+from tasks.common.curves import loss_curve_png
+from tasks.common.pictures import data_uri
+from tasks.common.records import Training
 from tasks.finetune.result import summary, turning_point
-from tasks.records import Training
+from tasks.finetune.training.preview_files import kept_previews
 
 COLUMNS, ROWS = 6, 6
 CELL, HEAD = 128, 20  # px

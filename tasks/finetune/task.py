@@ -9,10 +9,10 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 
-from tasks.caching import ContentKey
+from tasks.common.caching import ContentKey
+from tasks.common.progress import Progress
+from tasks.common.records import DatasetRef, Training
 from tasks.finetune.settings import FinetuneSettings
-from tasks.progress import Progress
-from tasks.records import DatasetRef, Training
 
 VERSION = 2
 ARTIFACT_SECONDS = 10.0
@@ -40,10 +40,10 @@ def finetune(dataset: DatasetRef | str, settings: FinetuneSettings, base_identit
 
     The training is a process of its own: when this task is cancelled or its process ends, it saves and stops.
     """
-    from tasks.finetune.job import TrainingJob
-    from tasks.finetune.launch import launch
+    from tasks.finetune.process.job import TrainingJob
+    from tasks.finetune.process.launch import launch
     from tasks.finetune.shown import losses_page, preview_page
-    from tasks.finetune.steps import Step, describe
+    from tasks.finetune.training.steps import Step, describe
 
     logger = get_run_logger()
     shown: dict[str, Progress] = {}

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from diffusers import StableDiffusionPipeline
 
+from tasks.common.store import Store
+from tasks.diffusion.pipeline import set_solver
 from tasks.sample.draw import decode, denoise, encode, initial_noise, png
-from tasks.sample.pipeline import set_solver
 from tasks.sample.settings import SampleSettings
-from tasks.store import Store
 
 
 def draw_denoising(pipe: StableDiffusionPipeline, settings: SampleSettings, store: Store) -> tuple[str, ...]:

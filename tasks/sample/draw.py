@@ -12,11 +12,11 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from tasks.randomness import generator_for
-from tasks.records import Sample
-from tasks.sample.pipeline import ModelError, set_solver
+from tasks.common.records import Sample
+from tasks.common.seeds import generator_for
+from tasks.common.store import Store
+from tasks.diffusion.pipeline import ModelError, set_solver
 from tasks.sample.settings import SampleSettings
-from tasks.store import Store
 
 Embeddings = dict[str, torch.Tensor]
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from tasks.settings import StageSettings, working
+from tasks.common.settings import StageSettings, working
 
 
 class SampleSettings(StageSettings):

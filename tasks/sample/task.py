@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from prefect import get_run_logger, task
 from prefect.context import TaskRunContext
 
-from tasks.caching import ContentKey
-from tasks.records import Sample, Snapshot
+from tasks.common.caching import ContentKey
+from tasks.common.records import Sample, Snapshot
+from tasks.common.store import Store
 from tasks.sample.settings import SampleSettings
-from tasks.store import Store
 
 if TYPE_CHECKING:
-    from tasks.sample.pipeline import Drawer
+    from tasks.diffusion.pipeline import Drawer
 
 VERSION = 1
 
@@ -74,7 +74,7 @@ def sample_denoising(
 
 
 def _ready(base_model: str, base_identity: str, base_revision: str | None, snapshot: Snapshot) -> "Drawer":
-    from tasks.sample.pipeline import put_in
+    from tasks.diffusion.pipeline import put_in
 
     drawer = _loaded(base_identity, base_model, base_revision)
     put_in(drawer, snapshot, Store())
@@ -83,6 +83,6 @@ def _ready(base_model: str, base_identity: str, base_revision: str | None, snaps
 
 @lru_cache(maxsize=1)
 def _loaded(base_identity: str, base_model: str, base_revision: str | None) -> "Drawer":
-    from tasks.sample.pipeline import best_device, load_base
+    from tasks.diffusion.pipeline import best_device, load_base
 
     return load_base(base_model, base_revision, *best_device())

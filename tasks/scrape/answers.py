@@ -9,8 +9,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from tasks.fields import SHA1, Address, Bytes, Sha1, Side, Text, Title, shown
-from tasks.records import Reject
+from tasks.common.fields import SHA1, Address, Bytes, Sha1, Side, Text, Title, shown
+from tasks.common.records import Reject
 from tasks.scrape.errors import ScrapeError
 
 M = TypeVar("M", bound="Said")

@@ -14,12 +14,12 @@ from pathlib import Path
 import httpx
 from PIL import Image
 
-from tasks.fields import SHA256, shown
-from tasks.files import write_atomically
+from tasks.common.fields import SHA256, shown
+from tasks.common.files import write_atomically
+from tasks.common.store import Store
 from tasks.scrape.errors import Busy, Down, Resting, Unfit
 from tasks.scrape.polite import PoliteClient
 from tasks.scrape.records import Fetched, FetchJob
-from tasks.store import Store
 
 # Some hosts turn files into WebP for whoever names it here; */* alone does not.
 ACCEPT = "image/png,image/jpeg,image/gif,image/svg+xml,*/*;q=0.5"

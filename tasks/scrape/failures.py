@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from pydantic import AwareDatetime, Field
 
-from tasks.records import Record, Reject
+from tasks.common.records import Record, Reject
 from tasks.scrape.errors import ScrapeError
 from tasks.scrape.settings import ScrapeSettings
 

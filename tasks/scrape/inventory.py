@@ -8,8 +8,8 @@ https://www.mediawiki.org/wiki/API:Allimages, https://www.mediawiki.org/wiki/API
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from tasks.fields import shown
-from tasks.records import Inventory, Reject, WikiImage
+from tasks.common.fields import shown
+from tasks.common.records import Inventory, Reject, WikiImage
 from tasks.scrape import gallery
 from tasks.scrape.answers import STAGE, FileInfo, FilePage, Query, parse_answer, parse_rendering
 from tasks.scrape.errors import ScrapeError

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.fields import shown
-from tasks.records import Reject
+from tasks.common.fields import shown
+from tasks.common.records import Reject
+from tasks.common.settings import digest
 from tasks.scrape.answers import FilePage, parse_answer, parse_page
 from tasks.scrape.errors import ScrapeError
 from tasks.scrape.polite import PoliteClient
-from tasks.settings import digest
 
 PROPERTIES = {
     "prop": "imageinfo|categories|templates",

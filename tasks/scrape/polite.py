@@ -19,7 +19,7 @@ import httpx
 import stamina
 from protego import Protego
 
-from tasks.fields import address, shown
+from tasks.common.fields import address, shown
 from tasks.scrape.bodies import TooLong, paced, read_body
 from tasks.scrape.errors import Busy, Resting, ScrapeError, Unfit, Unreachable
 from tasks.scrape.gates import HostGate, gate_of, origin

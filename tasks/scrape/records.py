@@ -4,8 +4,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from tasks.fields import Address, Bytes, Key, Report, Sha1
-from tasks.records import Record
+from tasks.common.fields import Address, Bytes, Key, Report, Sha1
+from tasks.common.records import Record
 
 
 class FetchJob(Record):

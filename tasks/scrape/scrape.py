@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterable
 
-from tasks.records import Inventory, Original, Reject
+from tasks.common.records import Inventory, Original, Reject
+from tasks.common.store import Store
 from tasks.scrape.download import fetch_all
 from tasks.scrape.failures import check_lost
 from tasks.scrape.inventory import STAGE, take_inventory
 from tasks.scrape.polite import PoliteClient
 from tasks.scrape.records import Fetched, FetchJob
 from tasks.scrape.settings import SVG, ScrapeSettings
-from tasks.store import Store
 
 
 def jobs_of(inventory: Inventory, settings: ScrapeSettings) -> tuple[FetchJob, ...]:

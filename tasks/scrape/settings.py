@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from tasks.settings import StageSettings, working
+from tasks.common.settings import StageSettings, working
 
 SVG = "image/svg+xml"
 

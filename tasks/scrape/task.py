@@ -8,9 +8,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
-from tasks.mapped import mapped_task
-from tasks.memory import Memory
-from tasks.records import Inventory, Reject
+from tasks.common.mapped import mapped_task
+from tasks.common.memory import Memory
+from tasks.common.records import Inventory, Reject
+from tasks.common.store import Store
 from tasks.scrape.download import fetch_each
 from tasks.scrape.errors import Busy, Resting, Unreachable
 from tasks.scrape.failures import Failure, check_lost, due, failed, skipped
@@ -19,7 +20,6 @@ from tasks.scrape.polite import PoliteClient
 from tasks.scrape.records import Fetched, FetchJob
 from tasks.scrape.scrape import jobs_of
 from tasks.scrape.settings import ScrapeSettings
-from tasks.store import Store
 
 VERSION = 1
 RETRIES = 2

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tasks.records import Sample
-from tasks.store import Store
+from tasks.common.records import Sample
+from tasks.common.store import Store
 
 
 @pytest.fixture

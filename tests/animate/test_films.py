@@ -13,9 +13,9 @@ from tasks.animate.films import denoising_film, drift_film
 from tasks.animate.labels import PAPER, write
 from tasks.animate.layout import fit
 from tasks.animate.settings import AnimateSettings
-from tasks.files import file_name
-from tasks.records import Animation
-from tasks.store import Store
+from tasks.common.files import file_name
+from tasks.common.records import Animation
+from tasks.common.store import Store
 
 SETTINGS = AnimateSettings(tile=64, sheet_tile=32, frame_ms=300, hold_last_ms=2000)
 

@@ -13,9 +13,9 @@ from tasks.animate.films import denoising_film, drift_film
 from tasks.animate.gallery import MOST_REJECTS_SHOWN, build_gallery, duration
 from tasks.animate.page import Credit, GalleryPage, StageRow
 from tasks.animate.settings import AnimateSettings
-from tasks.curves import loss_curve_svg
-from tasks.records import EpochLoss, Reject
-from tasks.store import Store
+from tasks.common.curves import loss_curve_svg
+from tasks.common.records import EpochLoss, Reject
+from tasks.common.store import Store
 
 SETTINGS = AnimateSettings(tile=64, sheet_tile=32)
 PROMPTS, EPOCHS, SEEDS = ("a cat", "a <red> car"), (0, 2, 4), (0, 1)

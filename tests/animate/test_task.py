@@ -6,7 +6,7 @@ from tasks.animate.gallery import build_gallery
 from tasks.animate.page import GalleryPage
 from tasks.animate.settings import AnimateSettings
 from tasks.animate.task import animate_denoising, animate_drift
-from tasks.records import Animation
+from tasks.common.records import Animation
 
 SETTINGS = AnimateSettings(tile=64, sheet_tile=32)
 

@@ -12,7 +12,7 @@ from tasks.caption import captioner as captioner_module
 from tasks.caption.captioner import caption_stored, describe, load
 from tasks.caption.identity import ModelError, checked_identity, provenance
 from tasks.caption.settings import CaptionSettings
-from tasks.store import Store
+from tasks.common.store import Store
 from tests.caption.blip import save_tiny_blip
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tasks.caption.cleanup import clean, flaw
 from tasks.caption.records import Caption, to_rows
-from tasks.records import Jpeg, Original
+from tasks.common.records import Jpeg, Original
 from tests.convert.test_convert import wiki_image
 
 

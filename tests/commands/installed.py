@@ -9,7 +9,7 @@ import sys
 import termios
 from pathlib import Path
 
-from flows.settings import ROOT
+from flows.common.settings import ROOT
 
 BIN = Path(sys.executable).parent  # not resolved: a virtual environment's python is a link
 SCRIPT = BIN / "wikistyle"

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows.settings import ROOT
+from flows.common.settings import ROOT
 from tests.commands.installed import SCRIPT, TINY, environment, from_anywhere, shell
 from tests.e2e.ports import free_port
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks.finetune.made import UnetProgress
-from tasks.finetune.state import saved_progress
+from tasks.finetune.training.made import UnetProgress
+from tasks.finetune.training.state import saved_progress
 from tests.commands.installed import SCRIPT, TINY, Terminal, environment
 from tests.e2e.ports import free_port
 

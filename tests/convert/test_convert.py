@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin
 
+from tasks.common.records import Original, WikiImage
+from tasks.common.store import Store, StoreError
 from tasks.convert.convert import ConvertReject, convert, convert_each, convert_stored, to_jpegs
 from tasks.convert.settings import ConvertSettings
-from tasks.records import Original, WikiImage
-from tasks.store import Store, StoreError
 
 SETTINGS = ConvertSettings()
 RED, GREEN, BLUE, WHITE = (220, 30, 40), (20, 160, 60), (30, 60, 200), (255, 255, 255)

@@ -4,8 +4,8 @@ import itertools
 
 from PIL import Image, ImageDraw
 
+from tasks.common.records import Jpeg, Original
 from tasks.convert.duplicates import dhash, drop_duplicates, near_duplicates
-from tasks.records import Jpeg, Original
 from tests.convert.test_convert import wiki_image
 
 

@@ -161,7 +161,7 @@ import io, resource, sys
 from PIL import Image
 from tasks.convert.convert import convert_stored
 from tasks.convert.settings import ConvertSettings
-from tasks.store import Store
+from tasks.common.store import Store
 store, keys = Store(sys.argv[1]), []
 for number in range(int(sys.argv[2])):
     out = io.BytesIO()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.store import Store
+from tasks.common.store import Store
 from tests.dataset.rows import Builder
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
+from tasks.common.records import CaptionedImage, DatasetRef, Jpeg, Original, Reject, WikiImage
+from tasks.common.store import Store
 from tasks.dataset.build import build_dataset
 from tasks.dataset.records import DatasetSource
 from tasks.dataset.settings import DatasetSettings
-from tasks.records import CaptionedImage, DatasetRef, Jpeg, Original, Reject, WikiImage
-from tasks.store import Store
 
 SOURCE = DatasetSource(
     wiki="https://wiki.example/api.php",

@@ -8,8 +8,8 @@ import sys
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
+from tasks.common.store import StoreError
 from tasks.dataset.publish import PublishError, check_publishable, publish
-from tasks.store import StoreError
 from tests.dataset.rows import SOURCE, Builder, row
 from tests.hub.server import Hub, hub_for
 

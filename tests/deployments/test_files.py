@@ -8,7 +8,7 @@ import yaml
 
 from deployments.render import CPU_POOL, GPU_POOL
 from deployments.server import HERE, job_template
-from flows.settings import ROOT
+from flows.common.settings import ROOT
 
 PLACES = (
     "WIKISTYLE_HOME",
@@ -80,7 +80,7 @@ def test_an_image_gets_the_code_and_no_secrets(tmp_path):
     """By the rules of Docker's own Python client."""
     from docker.utils import exclude_paths
 
-    ours = ["deployments/Dockerfile.cpu", "deployments/profiles/sample.yaml", "flows/cli.py", "tasks/store.py",
+    ours = ["deployments/Dockerfile.cpu", "deployments/profiles/sample.yaml", "flows/cli.py", "tasks/common/store.py",
             "samples/models/base/model_index.json", "prefect.yaml", "pyproject.toml", "requirements.txt",
             "README.md"]  # fmt: skip
     others = [".env", "deployments/.env", "deployments/.env.prod", "mine.env", "deployments/mine.env", ".git/config",

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from deployments.render import CPU_POOL, GPU_POOL, rendered
-from flows.settings import ROOT, Settings, load_profile, profile_names
+from flows.common.settings import ROOT, Settings, load_profile, profile_names
 
 PARTS = dict.fromkeys(("wikistyle", "collect", "publish", "watch"), CPU_POOL)
 PARTS |= dict.fromkeys(("finetune", "showcase"), GPU_POOL)
@@ -76,7 +76,7 @@ def test_the_form_can_be_filled_from_the_profile_alone(flow):
 def test_flows_are_deployed_without_heavy_imports():
     """A machine without PyTorch's seconds to spare can deploy and run a worker."""
     code = (
-        "import sys; import flows.wikistyle, flows.finetune, flows.showcase, flows.watch, flows.gpu_pool;"
+        "import sys; import flows.wikistyle, flows.finetune, flows.showcase, flows.watch, flows.common.gpu_pool;"
         "print([m for m in ('torch', 'transformers', 'diffusers', 'datasets') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

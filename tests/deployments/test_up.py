@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 
-from flows.settings import ROOT
+from flows.common.settings import ROOT
 
 
 def test_a_taken_port_is_named_before_anything_starts(tmp_path):

@@ -100,7 +100,7 @@ async def test_a_run_whose_event_got_lost_is_taken_all_the_same(client, tmp_path
 
 
 async def test_only_runs_of_its_pool_that_wait_are_news(client, tmp_path):
-    from tasks.news import news_of
+    from flows.common.events import news_of
 
     deployment = await deployed(client, tmp_path)
     trouble: list[str] = []

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.report import Finetuned, Shown
+from flows.common.report import Finetuned, Shown
 from samples.wiki.content import SampleWiki
 from tests.e2e.stack import Stack
 from tests.hub.repo import File, Repo

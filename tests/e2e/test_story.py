@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks.finetune.job import TrainingJob, read_training
+from tasks.finetune.process.job import TrainingJob, read_training
 from tests.e2e.stack import Stack, held
 from tests.waiting import left_of
 
@@ -83,7 +83,7 @@ def trained_undisturbed(stack: Stack, job: TrainingJob) -> TrainingJob:
     path.parent.mkdir()
     path.write_text(again.model_dump_json())
     environment = stack.environment | {"WIKISTYLE_STORE": str(stack.home / "store")}
-    command = [sys.executable, "-m", "tasks.finetune", str(path)]
+    command = [sys.executable, "-m", "tasks.finetune.process", str(path)]
     subprocess.run(command, cwd=stack.clone, env=environment, check=True, capture_output=True)
     return again
 

@@ -9,9 +9,9 @@ import psutil
 import pytest
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from flows.report import Finetuned
-from tasks.finetune.made import UnetProgress
-from tasks.finetune.state import saved_progress
+from flows.common.report import Finetuned
+from tasks.finetune.training.made import UnetProgress
+from tasks.finetune.training.state import saved_progress
 from tests.e2e.stack import Stack, held
 from tests.waiting import spent_until_its_end
 

@@ -17,9 +17,9 @@ from tests.mediawiki.wiki import MediaWiki, Page, Upload, missing
 pytestmark = pytest.mark.e2e
 WATCH = """
 import asyncio, json, sys
-from flows.local import prepare_prefect
+from flows.common.local import prepare_prefect
 prepare_prefect()
-from flows.settings import load_profile
+from flows.common.settings import load_profile
 from flows.watch import watch
 settings = load_profile("tiny", sys.argv[2:])
 found = [asyncio.run(watch(settings)) for _ in range(int(sys.argv[1]))]

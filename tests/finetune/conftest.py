@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tasks.store import Store
+from tasks.common.store import Store
 from tests.finetune.tiny import png, write_dataset
 from tests.sample.tiny import save_base
 

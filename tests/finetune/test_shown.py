@@ -7,11 +7,11 @@ import re
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tasks.curves import loss_curve_png
-from tasks.finetune.preview_files import keep_previews
+from tasks.common.curves import loss_curve_png
+from tasks.common.records import EpochLoss, Training
 from tasks.finetune.result import turning_point
 from tasks.finetune.shown import losses_page, preview_page, preview_sheet
-from tasks.records import EpochLoss, Training
+from tasks.finetune.training.preview_files import keep_previews
 
 
 def training(*held: float) -> Training:

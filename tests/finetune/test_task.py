@@ -7,8 +7,8 @@ from prefect.client.schemas.objects import Artifact
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
+from tasks.common.records import Training
 from tasks.finetune import task as stage
-from tasks.records import Training
 from tests.finetune.tiny import settings_for
 
 

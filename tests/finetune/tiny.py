@@ -16,14 +16,14 @@ from accelerate.state import AcceleratorState
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
 
-from tasks.finetune.job import TrainingJob
-from tasks.finetune.made import UnetProgress
+from tasks.common.records import Training
+from tasks.common.store import Store
+from tasks.finetune.process.job import TrainingJob
 from tasks.finetune.settings import FinetuneSettings
-from tasks.finetune.state import saved_progress, states_in
-from tasks.finetune.steps import Step
-from tasks.finetune.train import train
-from tasks.records import Training
-from tasks.store import Store
+from tasks.finetune.training.made import UnetProgress
+from tasks.finetune.training.state import saved_progress, states_in
+from tasks.finetune.training.steps import Step
+from tasks.finetune.training.train import train
 
 SIDE = 32
 

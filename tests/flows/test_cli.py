@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from flows.settings import ROOT, Settings
+from flows.common.settings import ROOT, Settings
 from samples.wiki.server import serve
 from tests.commands.installed import SCRIPT, shell
 from tests.e2e.ports import free_port

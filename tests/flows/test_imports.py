@@ -12,8 +12,9 @@ HEAVY = {"torch", "transformers", "diffusers", "datasets", "matplotlib"}
     "modules",
     [
         "flows.wikistyle, flows.collect, flows.publish, flows.watch",
-        "flows.finetune, flows.showcase, flows.gpu_pool",
-        "tasks.finetune.launch, tasks.finetune.result, tasks.finetune.shown",  # beside the training's own process
+        "flows.finetune, flows.showcase, flows.common.gpu_pool",
+        # beside the training's own process
+        "tasks.finetune.process.launch, tasks.finetune.result, tasks.finetune.shown",
     ],
 )
 def test_flows_load_nothing_heavy(modules: str):

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from flows import parts
 from flows.collect import collect
+from flows.common import handoff
+from flows.common.report import Collected, StageFailed
+from flows.common.settings import Settings, load_profile
 from flows.publish import NothingToPublish, publish
-from flows.report import Collected, StageFailed
-from flows.settings import Settings, load_profile
 from tests.hub.server import Hub, hub_for
 
 REPO = "tester/drawings"
@@ -30,7 +30,7 @@ def test_what_was_collected_is_published_later_and_once(prefect, hub: Hub, monke
     with pytest.raises(NothingToPublish, match=r"dataset\.repo_id is empty"):
         publish(settings())
     somewhere = settings(repo_id=REPO, takedown_contact="someone@example.org")
-    with pytest.raises(parts.MissingPart, match="--only collect"):
+    with pytest.raises(handoff.MissingPart, match="--only collect"):
         publish(somewhere)
     collected = asyncio.run(collect(settings()))
 
@@ -44,4 +44,4 @@ def test_what_was_collected_is_published_later_and_once(prefect, hub: Hub, monke
     commits = list(hub.dataset(REPO).commits)
     assert publish(somewhere) == first
     assert list(hub.dataset(REPO).commits) == commits
-    assert parts.recall("sample", "collect", Collected).dataset == first
+    assert handoff.recall("sample", "collect", Collected).dataset == first

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from flows.settings import Settings, load_profile
+from flows.common.settings import Settings, load_profile
 from flows.wikistyle import wikistyle
-from tasks.store import Store
+from tasks.common.store import Store
 
 SMALL = [
     "scrape.max_images=24",

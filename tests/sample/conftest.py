@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tasks.store import Store
+from tasks.common.store import Store
 from tests.sample.tiny import save_base
 
 torch.set_num_threads(1)  # the pictures are so small that threads cost more than they bring

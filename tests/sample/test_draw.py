@@ -11,12 +11,12 @@ from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from tasks.records import Sample
+from tasks.common.records import Sample
+from tasks.common.store import Store
+from tasks.diffusion.pipeline import Drawer, ModelError, best_device, load_base, put_in, set_solver
 from tasks.sample.denoise import draw_denoising
 from tasks.sample.draw import draw_snapshot, png
-from tasks.sample.pipeline import Drawer, ModelError, best_device, load_base, put_in, set_solver
 from tasks.sample.settings import SampleSettings
-from tasks.store import Store
 from tests.sample.tiny import snapshot
 
 SETTINGS = SampleSettings(prompts=("a cat", "a red car"), seeds=(0, 7), num_inference_steps=4, batch_size=4)

@@ -12,14 +12,14 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
 from PIL import Image
 
-from tasks.finetune.latents import cache_text
-from tasks.finetune.preview import draw_previews
-from tasks.randomness import generator_for
+from tasks.common.seeds import generator_for
+from tasks.common.store import Store
+from tasks.diffusion.pipeline import load_base, put_in
+from tasks.finetune.training.latents import cache_text
+from tasks.finetune.training.preview import draw_previews
 from tasks.sample.denoise import draw_denoising
 from tasks.sample.draw import draw_snapshot, encode, initial_noise
-from tasks.sample.pipeline import load_base, put_in
 from tasks.sample.settings import SampleSettings
-from tasks.store import Store
 from tests.sample.tiny import snapshot
 
 # A UNet of chance hardly heeds its prompt; guidance and these weights make prompts, steps and seeds tell.

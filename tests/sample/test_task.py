@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tasks.records import Snapshot
+from tasks.common.records import Snapshot
 from tasks.sample.settings import SampleSettings
 from tasks.sample.task import sample_denoising, sample_snapshot
 from tests.sample.tiny import snapshot

@@ -11,8 +11,8 @@ from safetensors.torch import save
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from samples.models.clip import train_tokenizer
-from tasks.records import Snapshot, StoredFile
-from tasks.store import Store
+from tasks.common.records import Snapshot, StoredFile
+from tasks.common.store import Store
 
 
 def save_base(folder: Path) -> None:

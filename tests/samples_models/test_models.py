@@ -75,10 +75,10 @@ def test_clip_knows_drawings_of_a_style_it_never_saw(clip):
 
 
 def test_blip_names_the_things_on_the_wiki(tmp_path, monkeypatch):
-    from flows.settings import load_profile, located
+    from flows.common.settings import load_profile, located
     from samples.models.evaluate import head_noun
     from tasks.caption.captioner import caption_stored
-    from tasks.store import Store
+    from tasks.common.store import Store
 
     store, keys = Store(str(tmp_path)), {}
     for caption, image in wiki_drawings(40):

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tasks.common.store import Store
 from tasks.scrape.settings import ScrapeSettings
-from tasks.store import Store
 
 
 @pytest.fixture

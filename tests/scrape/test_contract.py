@@ -8,7 +8,7 @@ import pytest
 
 from samples.wiki.content import SampleWiki
 from samples.wiki.server import serve
-from tasks.records import Inventory
+from tasks.common.records import Inventory
 from tasks.scrape import gallery
 from tasks.scrape.errors import Busy
 from tasks.scrape.inventory import take_inventory

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from tasks.records import Inventory
+from tasks.common.records import Inventory
 from tasks.scrape.download import fetch_all, keep, original_address, recall
 from tasks.scrape.errors import Down, Resting, ScrapeError
 from tasks.scrape.inventory import take_inventory

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
-from tasks.records import Reject
+from tasks.common.records import Reject
 from tasks.scrape.errors import ScrapeError
 from tasks.scrape.failures import Failure, check_lost, due, failed, next_try, skipped
 

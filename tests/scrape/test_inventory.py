@@ -6,7 +6,7 @@ import pytest
 
 from samples.wiki.content import SampleWiki
 from samples.wiki.server import serve
-from tasks.records import Inventory
+from tasks.common.records import Inventory
 from tasks.scrape.answers import FilePage
 from tasks.scrape.errors import ScrapeError
 from tasks.scrape.inventory import sort_out, take_inventory

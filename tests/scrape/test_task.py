@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from prefect import flow
 
-from flows.report import StageFailed
-from flows.stage import stage
-from tasks.records import Original, Reject
+from flows.common.report import StageFailed
+from flows.common.stage import stage
+from tasks.common.records import Original, Reject
+from tasks.common.store import Store
 from tasks.scrape.errors import Busy, Resting, ScrapeError, Unreachable
 from tasks.scrape.records import FetchJob
 from tasks.scrape.scrape import originals_of
 from tasks.scrape.settings import ScrapeSettings
 from tasks.scrape.task import _may_pass, check_failures, due_jobs, fetch_batch, inventory
-from tasks.store import Store
 from tests.scrape.faults import Fault, FaultyWiki, faulty_wiki, small_wiki
 
 JOB = FetchJob(sha1="ab" * 20, url="http://127.0.0.1:1/images/a/ab/A.png", size=10)

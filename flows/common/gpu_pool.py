@@ -1,0 +1,50 @@
+"""Fine-tune and showcase as child runs on the GPU pool: what they depend on, and what they hand back."""
+
+from typing import Any
+
+from flows.common.child_run import run_child
+from flows.common.report import Finetuned, Shown, from_cache
+from flows.common.settings import Settings, located
+from flows.showcase import film_keys, picture_keys
+from tasks.animate import task as animate
+from tasks.common.model_id import model_identity
+from tasks.common.records import DatasetRef, Training
+from tasks.finetune import task as finetuning
+from tasks.sample import task as sampling
+
+
+async def finetune_there(dataset: DatasetRef, settings: Settings) -> Finetuned:
+    """`flows.finetune` by its deployment. Nothing is started when these rows were trained on with these settings."""
+    outcome = await run_child(
+        "finetune",
+        settings.profile,
+        {"settings": settings.model_dump(mode="json"), "dataset": dataset.model_dump(mode="json")},
+        Finetuned,
+        content=[finetuning.VERSION, _base(settings), dataset.fingerprint, settings.finetune],
+        keys_of=lambda done: finetuning.stored_keys(done.training),
+    )
+    return from_cache(outcome.result) if outcome.cached else outcome.result
+
+
+async def showcase_there(training: Training, settings: Settings) -> Shown:
+    """`flows.showcase` by its deployment. Nothing is started when these weights were shown with these settings."""
+    weights = [[s.epoch, s.unet and s.unet.key, s.decoder and s.decoder.key] for s in training.snapshots]
+    outcome = await run_child(
+        "showcase",
+        settings.profile,
+        {"settings": settings.model_dump(mode="json"), "training": training.model_dump(mode="json")},
+        Shown,
+        content=[sampling.VERSION, animate.VERSION, _base(settings), weights, settings.sample, settings.animate],
+        keys_of=_shown_keys,
+    )
+    return from_cache(outcome.result) if outcome.cached else outcome.result
+
+
+def _base(settings: Settings) -> str:
+    model: Any = located(settings).finetune
+    return model_identity(model.base_model, model.revision)
+
+
+def _shown_keys(shown: Shown) -> list[str]:
+    films = [key for film in shown.animations for key in film_keys(film)]
+    return [*picture_keys(list(shown.samples)), *shown.denoising, *films]

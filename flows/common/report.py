@@ -1,0 +1,120 @@
+"""What each flow says of itself: counts, seconds and cached/ran of its stages, and what it hands on."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+
+from tasks.common.caching import Outcome
+from tasks.common.progress import tell
+from tasks.common.records import Animation, DatasetRef, Record, Reject, Sample, Training
+
+
+class StageReport(Record):
+    """One stage of one run: `seconds` of wall time, items `cached` and those that `ran`, items in, out and set aside.
+
+    What ran are files, images or captions where a stage does many, else whole tasks. Taking the inventory is no item.
+    """
+
+    stage: str
+    seconds: float
+    cached: int
+    ran: int
+    items_in: int
+    items_out: int
+    rejected: int
+
+
+class Collected(Record):
+    """What `collect` hands on: the dataset, and how the wiki's `listed` files became rows, rejects and duplicates.
+
+    `materials` is the key of the list of keys of all originals and JPEGs: while it is kept, none is made again.
+    `at`: when it was collected (UTC). `not_fetched`: sha1s of the rejects whose bytes the wiki did not give.
+    """
+
+    dataset: DatasetRef
+    wiki: str
+    site_name: str
+    listed: int
+    duplicates: int
+    rejects: tuple[Reject, ...]
+    stages: tuple[StageReport, ...]
+    materials: str | None = None
+    at: datetime | None = None
+    not_fetched: tuple[str, ...] = ()
+
+
+class Finetuned(Record):
+    """What `finetune` hands on."""
+
+    training: Training
+    stages: tuple[StageReport, ...]
+
+
+class Shown(Record):
+    """What `showcase` hands on."""
+
+    samples: tuple[Sample, ...]
+    denoising: tuple[str, ...]
+    animations: tuple[Animation, ...]
+    stages: tuple[StageReport, ...]
+
+
+T = TypeVar("T", Finetuned, Shown)
+
+
+def from_cache(record: T) -> T:
+    """What an earlier run handed on, saying that this one had nothing to do for it."""
+    stages = tuple(s.model_copy(update={"seconds": 0.0, "cached": s.cached + s.ran, "ran": 0}) for s in record.stages)
+    return record.model_copy(update={"stages": stages})
+
+
+class Ledger:
+    """Counts one stage while it runs."""
+
+    def __init__(self, stage: str):
+        self.stage, self.cached, self.ran, self.items_in, self.items_out, self.rejected = stage, 0, 0, 0, 0, 0
+        self.seconds = 0.0
+
+    def note(self, outcome: Outcome[Any]) -> Any:
+        """Count a task call as cached or run, and give its result."""
+        self.cached += outcome.cached
+        self.ran += not outcome.cached
+        return outcome.result
+
+    def report(self) -> StageReport:
+        return StageReport(
+            stage=self.stage,
+            seconds=round(self.seconds, 2),
+            cached=self.cached,
+            ran=self.ran,
+            items_in=self.items_in,
+            items_out=self.items_out,
+            rejected=self.rejected,
+        )
+
+
+class StageFailed(RuntimeError):
+    """A stage's error with its name."""
+
+    def __init__(self, stage: str, reason: str):
+        super().__init__(f"stage {stage} failed: {reason}")
+
+
+@contextmanager
+def stage(name: str) -> Iterator[Ledger]:
+    """Time a stage; counts are filled in by its body. What it raises becomes StageFailed."""
+    ledger, began = Ledger(name), time.monotonic()
+    tell(f"{name}: started")
+    try:
+        yield ledger
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise StageFailed(name, reason) from error
+    finally:
+        ledger.seconds += time.monotonic() - began
+    tell(
+        f"{name}: done in {ledger.seconds:.1f} s: {ledger.items_in} in, {ledger.items_out} out, "
+        f"{ledger.rejected} set aside; {ledger.ran} tasks ran, {ledger.cached} from the cache"
+    )

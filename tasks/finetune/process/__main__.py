@@ -1,0 +1,90 @@
+"""One training process: `python -m tasks.finetune.process JOB.json` writes what it does to stdout as JSON lines.
+
+Run by `launch`, so that a stop request always ends it: SIGTERM, or the end of the caller, saves the state, and the
+process exits with status 75.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tasks.finetune.errors import FinetuneError, Interrupted, first_line
+
+EXIT_INTERRUPTED = 75  # sysexits.h EX_TEMPFAIL: try again and it goes on
+REPORT_SECONDS = 1.0
+BEFORE_FIRST_STEP = "training stopped before its first step; run the stage again"
+OUT_OF_MEMORY = (
+    "the GPU's memory is too small for this training; lower batch_size (and raise gradient_accumulation), "
+    "set gradient_checkpointing, or set lora_rank"
+)
+
+
+def main() -> int:
+    from torch import OutOfMemoryError
+
+    from tasks.common.store import Store
+    from tasks.finetune.process.job import TrainingJob
+    from tasks.finetune.training.train import train
+
+    job = TrainingJob.model_validate_json(Path(sys.argv[1]).read_text())
+    stop_requested: list[int] = []
+    leads = os.environ.get("RANK", "0") == "0"
+    last_said: list[float] = [0.0]
+    looking: list[bool] = []
+
+    def stop(number: int, frame: Any) -> None:
+        stop_requested.append(number)
+        if not looking:
+            # Only the loops look whether to stop, and before them there is nothing to save. An exception raised here
+            # could come out anywhere, in the middle of a queue's locks too, and leave a thread that never ends.
+            os.write(1, (json.dumps({"error": BEFORE_FIRST_STEP, "kind": "Interrupted"}) + "\n").encode())
+            os._exit(EXIT_INTERRUPTED)
+
+    def report(stage: str, step: Any) -> None:
+        now = time.monotonic()
+        if leads and (now - last_said[0] >= REPORT_SECONDS or step.step == step.steps):
+            last_said[0] = now
+            try:
+                _say({"stage": stage, **asdict(step)})
+            except BrokenPipeError:  # the caller was killed
+                stop_requested.append(signal.SIGPIPE)
+
+    def stopping() -> bool:
+        looking[:] = [True]
+        return bool(stop_requested)
+
+    signal.signal(signal.SIGTERM, stop)
+
+    try:
+        train(
+            job, Store(), report, stopping,
+            lambda line: print(line, flush=True) if leads else None,
+            lambda epoch, folder: _say({"drawn": epoch, "folder": str(folder)}),
+        )  # fmt: skip
+    except Interrupted as error:
+        _say({"error": str(error), "kind": "Interrupted"})
+        return EXIT_INTERRUPTED
+    except OutOfMemoryError:
+        _say({"error": OUT_OF_MEMORY, "kind": "ResourceError"})
+        return 1
+    except FinetuneError as error:
+        _say({"error": str(error), "kind": type(error).__name__})
+        return 1
+    except Exception as error:
+        # Said before the other processes are stopped for it, and say that they were.
+        _say({"error": f"{first_line(error)}; its traceback is in the log", "kind": "FinetuneError"})
+        raise
+    return 0
+
+
+def _say(message: dict) -> None:
+    print(json.dumps(message), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
