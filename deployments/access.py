@@ -5,11 +5,13 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from tasks.common.errors import WikistyleError
+
 USER = "wikistyle"
 CLIENT, SERVER = "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"
 
 
-class AccessError(RuntimeError):
+class AccessError(WikistyleError):
     """The password can't be used; one line with the remedy."""
 
 

@@ -16,6 +16,7 @@ from urllib.request import urlopen
 from deployments import access
 from flows.common.local import make_home, prepare_prefect
 from flows.common.settings import ROOT
+from tasks.common.errors import WikistyleError
 from tasks.common.progress import say
 
 START_SECONDS = 120.0
@@ -24,7 +25,7 @@ POLL_SECONDS = 0.5
 POOLS = (("wikistyle-cpu", 4), ("wikistyle-gpu", 1))  # and the most runs at once
 
 
-class UpError(RuntimeError):
+class UpError(WikistyleError):
     """Something did not start; the message names it, why, and what to do."""
 
 

@@ -22,13 +22,14 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 from deployments.server import RUN_ENVIRONMENT, engine_command
 from flows.common.events import news_of
 from flows.common.settings import ROOT
+from tasks.common.errors import WikistyleError
 
 ASK_SECONDS = 10.0  # without news: for runs whose time comes, and events that get lost; Prefect looks 10 s ahead
 COMMIT_SECONDS = 0.2  # the server tells of a run just before others can read it
 FULL_SECONDS = 0.2  # how often to look whether a run has ended
 
 
-class NotOurs(RuntimeError):
+class NotOurs(WikistyleError):
     """A run of code that is not this checkout's."""
 
 

@@ -2,11 +2,11 @@
 
 from prefect import flow
 
-from flows.common import artifacts, handoff
-from flows.common.report import Collected, Finetuned, stage
+from flows.common import handoff
+from flows.common.report import Collected, Finetuned
 from flows.common.run_names import name_run
 from flows.common.settings import Settings, located
-from tasks.common.caching import call
+from flows.common.stage import stage
 from tasks.common.model_id import model_identity
 from tasks.common.records import DatasetRef
 from tasks.finetune import task as finetuning
@@ -27,14 +27,11 @@ def finetune(settings: Settings, dataset: DatasetRef | str | None = None) -> Fin
         dataset = handoff.recall(settings.profile, "collect", Collected).dataset
     name_run("finetune", settings, dataset)
     settings = located(settings)
-    with stage("finetune") as ledger:
+    with stage("finetune") as tuning:
         base = model_identity(settings.finetune.base_model, settings.finetune.revision)
-        outcome = call(finetuning.finetune, dataset, settings.finetune, base, keys_of=finetuning.stored_keys)
-        training = ledger.note(outcome)
-        ledger.items_in = training.images_trained + training.images_held_out
-        ledger.items_out = len(training.snapshots)
-    report = ledger.report()
-    artifacts.show(report, summary(training))
-    finetuned = Finetuned(training=training, stages=(report,))
+        training = tuning.run(finetuning.finetune, dataset, settings.finetune, base)
+        pictures = training.images_trained + training.images_held_out
+        tuning.done(pictures, len(training.snapshots), (), summary(training))
+    finetuned = Finetuned(training=training, stages=(tuning.report,))
     handoff.keep(settings.profile, "finetune", finetuned)
     return finetuned

@@ -8,11 +8,12 @@ from flows.common.report import Collected
 from flows.common.run_names import name_run
 from flows.common.settings import Settings
 from flows.common.stage import stage
+from tasks.common.errors import WikistyleError
 from tasks.common.records import DatasetRef
 from tasks.dataset import task as dataset
 
 
-class NothingToPublish(RuntimeError):
+class NothingToPublish(WikistyleError):
     """The settings name no repository."""
 
 

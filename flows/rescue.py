@@ -11,11 +11,13 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
+from tasks.common.errors import WikistyleError
+
 SETTLE_SECONDS = 5.0  # a worker that dies with its run may report it twice
 MOST_RUNS = 4  # of one run: what has crashed so often will crash again
 
 
-class CrashesAgain(RuntimeError):
+class CrashesAgain(WikistyleError):
     """A run that starting again does not help."""
 
 

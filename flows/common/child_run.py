@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from flows.common.events import news_of
 from tasks.common.caching import ContentKey, Outcome, call_async, gone
+from tasks.common.errors import WikistyleError
 
 T = TypeVar("T", bound=BaseModel)
 VERSION = 1
@@ -30,7 +31,7 @@ SETTLE_SECONDS = 3.0  # a killed worker reports its run crashed a second time, a
 MOST_RESTARTS = 3  # of a child whose process died; one that failed for a reason of its own is not started again
 
 
-class ChildFailed(RuntimeError):
+class ChildFailed(WikistyleError):
     """The child run did not complete; the message names it, why, and how to go on."""
 
 

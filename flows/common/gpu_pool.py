@@ -5,7 +5,6 @@ from typing import Any
 from flows.common.child_run import run_child
 from flows.common.report import Finetuned, Shown, from_cache
 from flows.common.settings import Settings, located
-from flows.showcase import film_keys, picture_keys
 from tasks.animate import task as animate
 from tasks.common.model_id import model_identity
 from tasks.common.records import DatasetRef, Training
@@ -46,5 +45,5 @@ def _base(settings: Settings) -> str:
 
 
 def _shown_keys(shown: Shown) -> list[str]:
-    films = [key for film in shown.animations for key in film_keys(film)]
-    return [*picture_keys(list(shown.samples)), *shown.denoising, *films]
+    films = [key for film in shown.animations for key in animate.stored_keys(film)]
+    return [*sampling.stored_keys(list(shown.samples)), *shown.denoising, *films]

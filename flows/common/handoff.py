@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from tasks.common.errors import WikistyleError
 from tasks.common.files import write_atomically
 from tasks.common.garbage.references import needed_by, refer
 from tasks.common.store import Store
@@ -13,7 +14,7 @@ from tasks.common.store import Store
 T = TypeVar("T", bound=BaseModel)
 
 
-class MissingPart(RuntimeError):
+class MissingPart(WikistyleError):
     """A part was asked for whose forerunner, `part`, has not run."""
 
     def __init__(self, profile: str, part: str):

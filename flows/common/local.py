@@ -1,13 +1,12 @@
 """Running flows in this process, with an embedded Prefect server unless one is named."""
 
-import asyncio
 import os
 from pathlib import Path
 
-from flows.common.settings import Settings
+from tasks.common.errors import WikistyleError
 
 
-class HomeError(RuntimeError):
+class HomeError(WikistyleError):
     """The home folder can't be made; the message names it, why, and what to do."""
 
 
@@ -42,32 +41,3 @@ def make_home() -> None:
         raise HomeError(
             f"home {home} can't be made ({error.strerror}); set WIKISTYLE_HOME to a folder you can write to"
         ) from None
-
-
-def run_here(settings: Settings, only: str | None, run_dir: str) -> Path:
-    """Run the story or one part; returns the run's folder. Errors are raised as the stages raise them."""
-    if only is None:
-        from flows.wikistyle import wikistyle
-
-        return Path(asyncio.run(wikistyle(settings, run_dir)))
-    return Path(_run_part(settings, only, run_dir))
-
-
-def _run_part(settings: Settings, only: str, run_dir: str) -> str:
-    from flows.collect import collect
-    from flows.common import handoff
-    from flows.common.report import Collected, Finetuned
-    from flows.finetune import finetune
-    from flows.showcase import showcase
-    from flows.wikistyle import write
-
-    if only == "collect":
-        collected = asyncio.run(collect(settings))
-        return write(settings, run_dir, collected, None, None)
-    collected = handoff.recall(settings.profile, "collect", Collected)
-    if only == "finetune":
-        finetuned = finetune(settings, collected.dataset)
-        return write(settings, run_dir, None, finetuned, None)
-    finetuned = handoff.recall(settings.profile, "finetune", Finetuned)
-    shown = showcase(settings, finetuned.training)
-    return write(settings, run_dir, None, finetuned, shown)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from flows.common import handoff as kept
 from flows.common.settings import Settings, located
+from tasks.common.errors import WikistyleError
 from tasks.common.store import Store
 
 PARTS = ("collect", "finetune", "showcase")
 
 
-class CheckError(RuntimeError):
+class CheckError(WikistyleError):
     """Something the run needs is missing; the message names it, why, and what to do."""
 
 

@@ -11,8 +11,6 @@ import select
 import signal
 import subprocess
 import sys
-import threading
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, NoReturn
@@ -20,6 +18,7 @@ from typing import Any, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict
 
 from flows.common.settings import Settings
+from tasks.common.errors import WikistyleError
 from tasks.common.progress import say
 from tasks.common.same_code import environment
 
@@ -45,7 +44,7 @@ class Outcome(BaseModel):
     error: str = ""
 
 
-class StoryFailed(RuntimeError):
+class StoryFailed(WikistyleError):
     """The story did not come to its end; the message says in one line why."""
 
 
@@ -63,7 +62,7 @@ def run_apart(request: Request) -> str:
     Raises StoryFailed, or Stopped once the child has ended for SIGINT, SIGTERM or SIGHUP. A second signal doesn't wait
     for it: a training that is saving its state goes on saving, and ends by itself.
     """
-    command = [sys.executable, "-m", "flows.common.process"]
+    command = [sys.executable, "-m", "flows"]
     with stop_signals():
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(), start_new_session=True
@@ -122,7 +121,7 @@ def stop_signals() -> Iterator[None]:
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, _raise) for number in numbers}
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
@@ -130,36 +129,6 @@ def stop_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _raise(number: int, frame: Any) -> NoReturn:
+def stop(number: int, frame: Any) -> NoReturn:
+    """A signal handler."""
     raise Stopped(number)
-
-
-def main() -> int:
-    """The child: a request on stdin, its outcome on stdout; SIGTERM, or the end of the parent, stops it."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what others print must not get among the answers
-    signal.signal(signal.SIGTERM, _raise)
-    try:
-        request = Request.model_validate_json(sys.stdin.readline())
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-        from flows.common.local import run_here
-
-        outcome = Outcome(folder=str(run_here(request.settings, request.only, request.run_dir)))
-    except Exception as error:
-        if os.environ.get("WIKISTYLE_TRACEBACK"):
-            traceback.print_exc()
-        outcome = Outcome(error=" ".join(str(error).split()) or type(error).__name__)
-    except BaseException:  # Stopped, or what Prefect makes of SIGTERM
-        outcome = None
-    with suppress(BrokenPipeError), answers:
-        answers.write(outcome.model_dump_json() if outcome else "")
-    return 0 if outcome else 128 + signal.SIGTERM
-
-
-def _end_with_parent() -> None:
-    sys.stdin.read()
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,13 +1,9 @@
 """What each flow says of itself: counts, seconds and cached/ran of its stages, and what it hands on."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from tasks.common.caching import Outcome
-from tasks.common.progress import tell
+from tasks.common.errors import WikistyleError
 from tasks.common.records import Animation, DatasetRef, Record, Reject, Sample, Training
 
 
@@ -70,51 +66,8 @@ def from_cache(record: T) -> T:
     return record.model_copy(update={"stages": stages})
 
 
-class Ledger:
-    """Counts one stage while it runs."""
-
-    def __init__(self, stage: str):
-        self.stage, self.cached, self.ran, self.items_in, self.items_out, self.rejected = stage, 0, 0, 0, 0, 0
-        self.seconds = 0.0
-
-    def note(self, outcome: Outcome[Any]) -> Any:
-        """Count a task call as cached or run, and give its result."""
-        self.cached += outcome.cached
-        self.ran += not outcome.cached
-        return outcome.result
-
-    def report(self) -> StageReport:
-        return StageReport(
-            stage=self.stage,
-            seconds=round(self.seconds, 2),
-            cached=self.cached,
-            ran=self.ran,
-            items_in=self.items_in,
-            items_out=self.items_out,
-            rejected=self.rejected,
-        )
-
-
-class StageFailed(RuntimeError):
+class StageFailed(WikistyleError):
     """A stage's error with its name."""
 
     def __init__(self, stage: str, reason: str):
         super().__init__(f"stage {stage} failed: {reason}")
-
-
-@contextmanager
-def stage(name: str) -> Iterator[Ledger]:
-    """Time a stage; counts are filled in by its body. What it raises becomes StageFailed."""
-    ledger, began = Ledger(name), time.monotonic()
-    tell(f"{name}: started")
-    try:
-        yield ledger
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise StageFailed(name, reason) from error
-    finally:
-        ledger.seconds += time.monotonic() - began
-    tell(
-        f"{name}: done in {ledger.seconds:.1f} s: {ledger.items_in} in, {ledger.items_out} out, "
-        f"{ledger.rejected} set aside; {ledger.ran} tasks ran, {ledger.cached} from the cache"
-    )

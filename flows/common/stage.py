@@ -16,7 +16,7 @@ from flows.common import artifacts
 from flows.common.report import StageFailed, StageReport
 from tasks.common.caching import CachedTask
 from tasks.common.mapped import HasContent, MappedTask, Plan
-from tasks.common.progress import progress
+from tasks.common.progress import progress, tell
 from tasks.common.records import Reject
 
 P = ParamSpec("P")
@@ -88,6 +88,7 @@ class Stage:
 def stage(name: str, unit: str = "items") -> Iterator[Stage]:
     """Time a stage and, when it ends well, make its artifact. Raises StageFailed for whatever its body raises."""
     running = Stage(name, unit)
+    tell(f"{name}: started")
     try:
         yield running
     except Exception as error:
@@ -95,4 +96,8 @@ def stage(name: str, unit: str = "items") -> Iterator[Stage]:
         raise StageFailed(name, reason) from error
     finally:
         running.seconds = time.monotonic() - running.began
+    tell(
+        f"{name}: done in {running.seconds:.1f} s: {running.items_in} in, {running.items_out} out, "
+        f"{len(running.rejects)} set aside; {running.ran} ran, {running.cached} from the cache"
+    )
     artifacts.show(running.report, *running.sections, artifacts.rejects_table(running.rejects))

@@ -7,11 +7,12 @@ from PIL import Image
 from tasks.animate.labels import INK, PAPER, SOFT, epoch_label, write
 from tasks.animate.layout import Heading, fit, frame
 from tasks.animate.settings import AnimateSettings
+from tasks.common.errors import WikistyleError
 from tasks.common.records import Sample
 from tasks.common.store import Store
 
 
-class AnimateError(RuntimeError):
+class AnimateError(WikistyleError):
     """Pictures for a film are missing; one line with which, and what to do."""
 
 

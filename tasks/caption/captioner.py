@@ -12,10 +12,10 @@ from PIL import Image
 from transformers import BertTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil
 
 from tasks.caption.cleanup import clean, flaw
-from tasks.caption.identity import ModelError
 from tasks.caption.records import Caption
 from tasks.caption.settings import CaptionSettings
 from tasks.common.allocator import keep_freed_memory
+from tasks.common.errors import ModelError
 from tasks.common.store import Store
 
 

@@ -3,11 +3,8 @@
 from pathlib import Path
 
 from tasks.caption.settings import CaptionSettings
+from tasks.common.errors import ModelError
 from tasks.common.model_id import model_identity
-
-
-class ModelError(RuntimeError):
-    """The caption model can't be loaded or run; the message names it and a remedy, in one line."""
 
 
 def checked_identity(model: str, revision: str | None) -> str:

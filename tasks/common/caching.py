@@ -132,7 +132,13 @@ class CachedTask(Generic[P, T]):
 
 @overload
 def cached_task(
-    stage: str, version: int, *, ignore: tuple[str, ...] = (), always: bool = False, **options: Unpack[TaskOptions]
+    stage: str,
+    version: int,
+    *,
+    ignore: tuple[str, ...] = (),
+    policy: CachePolicy | None = None,
+    always: bool = False,
+    **options: Unpack[TaskOptions],
 ) -> Callable[[Callable[P, T]], CachedTask[P, T]]: ...
 @overload
 def cached_task(
@@ -141,6 +147,7 @@ def cached_task(
     *,
     keys: Callable[[T], Iterable[str]],
     ignore: tuple[str, ...] = (),
+    policy: CachePolicy | None = None,
     always: bool = False,
     **options: Unpack[TaskOptions],
 ) -> Callable[[Callable[P, T]], CachedTask[P, T]]: ...
@@ -150,14 +157,16 @@ def cached_task(
     *,
     keys: Callable[[Any], Iterable[str]] = no_keys,
     ignore: tuple[str, ...] = (),
+    policy: CachePolicy | None = None,
     always: bool = False,
     **options: Unpack[TaskOptions],
 ) -> Callable[[Callable[P, T]], CachedTask[P, T]]:
     """A task that runs as a whole, once for the same `stage`, `version` and arguments but those to `ignore`.
 
-    Raise `version` when the same arguments give another result. `always`: it looks at the world and runs each time.
+    Raise `version` when the same arguments give another result. `policy`: a ContentKey of the stage's own, where
+    arguments count for less than all they hold. `always`: it looks at the world and runs each time.
     """
-    policy = NO_CACHE if always else ContentKey(stage, version, ignore)
+    policy = NO_CACHE if always else policy or ContentKey(stage, version, ignore)
 
     def decorate(work: Callable[P, T]) -> CachedTask[P, T]:
         made = task(name=stage, cache_policy=policy, persist_result=True, result_serializer="json", **options)

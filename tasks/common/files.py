@@ -14,13 +14,15 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
+from tasks.common.errors import WikistyleError
+
 PARTIAL = ".wikistyle-partial"  # the end of every temporary name: what bears it is ours, and nobody's work
 ASIDE = ".wikistyle-old"  # of a folder while the new one takes its place
 STALE_SECONDS = 3600.0  # since the last byte of a temporary file was written; whoever wrote it is gone
 MOST_WORDS = 60  # letters of a prompt in a file's name
 
 
-class FolderError(RuntimeError):
+class FolderError(WikistyleError):
     """A folder that can't be written to, or holds what wikistyle did not write; one line with the remedy."""
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from upath import UPath
 
+from tasks.common.errors import WikistyleError
 from tasks.common.fields import SHA256
 from tasks.common.files import replace_file, write_atomically
 from tasks.common.garbage.lease import hold
@@ -21,7 +22,7 @@ from tasks.common.local_copies import local_copy
 FEW_KEYS = 200  # are asked for one by one; a listing of an object store brings 1000 a request, wanted or not
 
 
-class StoreError(RuntimeError):
+class StoreError(WikistyleError):
     """The store cannot be written, or what it holds is missing or damaged; the message names the key and a remedy."""
 
 

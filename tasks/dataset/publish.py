@@ -13,6 +13,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, Hf
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
+from tasks.common.errors import WikistyleError
 from tasks.common.records import DatasetRef, StoredFile
 from tasks.common.store import Store, StoreError
 from tasks.dataset.card import cell, is_ours, with_changes
@@ -27,7 +28,7 @@ NAMED_AT_MOST = 50
 ATTEMPTS = 3
 
 
-class PublishError(RuntimeError):
+class PublishError(WikistyleError):
     """The dataset can't be published; the message names the repository, the reason and a remedy, in one line."""
 
 

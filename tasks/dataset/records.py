@@ -1,5 +1,6 @@
 """What the dataset stage is told beside the rows."""
 
+from tasks.common.errors import WikistyleError
 from tasks.common.records import Record
 
 
@@ -19,5 +20,5 @@ class DatasetSource(Record):
     caption: dict[str, str | int | float]
 
 
-class DatasetError(RuntimeError):
+class DatasetError(WikistyleError):
     """The dataset can't be built or written; the message says why and what to do, in one line."""

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
+from tasks.common.errors import ModelError, first_line
 from tasks.common.files import replace_folder
 from tasks.common.model_id import model_identity
 from tasks.common.records import Snapshot
 from tasks.common.store import Store
 from tasks.diffusion.snapshots import decoder_parameters, load_weights
-from tasks.finetune.errors import ModelError, first_line
 
 
 def assemble(base_model: str, revision: str | None, snapshot: Snapshot, folder: Path, store: Store) -> None:

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from tasks.finetune.errors import ModelError, first_line
+from tasks.common.errors import ModelError, first_line
 
 
 def load_part(kind: str, base_model: str, revision: str | None) -> object:

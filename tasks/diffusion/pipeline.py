@@ -2,7 +2,6 @@
 
 # diffusers names its classes lazily.
 # pyright: reportPrivateImportUsage=false
-
 from dataclasses import dataclass
 
 import torch
@@ -17,14 +16,11 @@ from diffusers.utils import logging as diffusers_logging
 from safetensors.torch import load_file
 
 from tasks.common.allocator import keep_freed_memory
+from tasks.common.errors import ModelError
 from tasks.common.records import Snapshot, StoredFile
 from tasks.common.store import Store
 
 diffusers_logging.disable_progress_bar()  # it knows no environment variable for it
-
-
-class ModelError(RuntimeError):
-    """The base model or a snapshot can't be used; one line with the reason and what to do."""
 
 
 @dataclass

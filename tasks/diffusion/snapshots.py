@@ -8,9 +8,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from tasks.common.errors import ModelError
 from tasks.common.records import StoredFile
 from tasks.common.store import Store
-from tasks.finetune.errors import ModelError
 
 UNET_FILE = "unet/diffusion_pytorch_model.safetensors"
 DECODER_FILE = "vae/decoder.safetensors"

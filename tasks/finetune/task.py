@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 
-from tasks.common.caching import ContentKey
+from tasks.common.caching import ContentKey, cached_task
 from tasks.common.progress import Progress
 from tasks.common.records import DatasetRef, Training
 from tasks.finetune.settings import FinetuneSettings
@@ -34,7 +34,12 @@ def training_root() -> Path:
     return Path(os.environ.get("WIKISTYLE_TRAINING", ".wikistyle/training"))
 
 
-@task(name="finetune", cache_policy=TrainingKey("finetune", VERSION), persist_result=True, result_serializer="json")
+def stored_keys(training: Training) -> list[str]:
+    """The store keys a cached result relies on."""
+    return [file.key for snapshot in training.snapshots for file in (snapshot.unet, snapshot.decoder) if file]
+
+
+@cached_task("finetune", VERSION, keys=stored_keys, policy=TrainingKey("finetune", VERSION))
 def finetune(dataset: DatasetRef | str, settings: FinetuneSettings, base_identity: str) -> Training:
     """Train on the dataset, or resume the training a killed run left; `base_identity` stands for the base's weights.
 
@@ -87,8 +92,3 @@ class SeenInPrefect:
         else:
             return
         self._at = now
-
-
-def stored_keys(training: Training) -> list[str]:
-    """The store keys a cached result relies on."""
-    return [file.key for snapshot in training.snapshots for file in (snapshot.unet, snapshot.decoder) if file]

@@ -12,10 +12,11 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
+from tasks.common.errors import ModelError
 from tasks.common.records import Sample
 from tasks.common.seeds import generator_for
 from tasks.common.store import Store
-from tasks.diffusion.pipeline import ModelError, set_solver
+from tasks.diffusion.pipeline import set_solver
 from tasks.sample.settings import SampleSettings
 
 Embeddings = dict[str, torch.Tensor]

@@ -4,10 +4,10 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger
 from prefect.context import TaskRunContext
 
-from tasks.common.caching import ContentKey
+from tasks.common.caching import ContentKey, cached_task
 from tasks.common.records import Sample, Snapshot
 from tasks.common.store import Store
 from tasks.sample.settings import SampleSettings
@@ -40,7 +40,17 @@ class WeightsKey(ContentKey):
         return super().compute_key(task_ctx, inputs | reduced, flow_parameters, **kwargs)
 
 
-@task(name="sample", cache_policy=WeightsKey("sample", ("denoising_prompt", "denoising_every")))
+def film_keys(pictures: list[str]) -> list[str]:
+    """The store keys a cached film of denoising relies on: its pictures."""
+    return pictures
+
+
+def stored_keys(samples: list[Sample]) -> list[str]:
+    """The store keys a cached result relies on."""
+    return [sample.key for sample in samples]
+
+
+@cached_task("sample", VERSION, keys=stored_keys, policy=WeightsKey("sample", ("denoising_prompt", "denoising_every")))
 def sample_snapshot(
     base_model: str,
     base_identity: str,
@@ -58,7 +68,7 @@ def sample_snapshot(
     return list(samples)
 
 
-@task(name="sample-denoising", cache_policy=WeightsKey("sample-denoising", ("prompts",)))
+@cached_task("sample-denoising", VERSION, keys=film_keys, policy=WeightsKey("sample-denoising", ("prompts",)))
 def sample_denoising(
     base_model: str,
     base_identity: str,

@@ -1,7 +1,9 @@
 """What can go wrong while reading a wiki; every message is one line that names the thing, the reason and a remedy."""
 
+from tasks.common.errors import WikistyleError
 
-class ScrapeError(RuntimeError):
+
+class ScrapeError(WikistyleError):
     """The wiki cannot be read as asked; trying again will not help."""
 
 

@@ -12,7 +12,7 @@ SETTINGS = AnimateSettings(tile=64, sheet_tile=32)
 
 
 def key(task: Any, **inputs: Any) -> str:
-    return task.cache_policy.compute_key(None, inputs, {})
+    return task.task.cache_policy.compute_key(None, inputs, {})
 
 
 def test_a_film_is_made_again_only_for_other_pictures_or_settings(draw):
@@ -29,8 +29,8 @@ def test_a_film_is_made_again_only_for_other_pictures_or_settings(draw):
 
 def test_from_pictures_to_a_page(store, draw):
     samples = [draw("a cat", seed, epoch) for epoch in (0, 2) for seed in (0, 1)]
-    drift = animate_drift.fn("a cat", samples, SETTINGS)
-    film = animate_denoising.fn("a cat", [sample.key for sample in samples], SETTINGS)
+    drift = animate_drift.task.fn("a cat", samples, SETTINGS)
+    film = animate_denoising.task.fn("a cat", [sample.key for sample in samples], SETTINGS)
     assert [file.path for file in drift.files] == ["drift/a-cat.gif", "drift/a-cat.webp", "drift/a-cat.png"]
     assert all(store.has(file.key) for file in (*drift.files, *film.files))
     assert Animation.model_validate_json(drift.model_dump_json()) == drift

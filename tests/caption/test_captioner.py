@@ -10,8 +10,9 @@ from PIL import Image
 
 from tasks.caption import captioner as captioner_module
 from tasks.caption.captioner import caption_stored, describe, load
-from tasks.caption.identity import ModelError, checked_identity, provenance
+from tasks.caption.identity import checked_identity, provenance
 from tasks.caption.settings import CaptionSettings
+from tasks.common.errors import ModelError
 from tasks.common.store import Store
 from tests.caption.blip import save_tiny_blip
 

@@ -11,9 +11,10 @@ from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
+from tasks.common.errors import ModelError
 from tasks.common.records import Sample
 from tasks.common.store import Store
-from tasks.diffusion.pipeline import Drawer, ModelError, best_device, load_base, put_in, set_solver
+from tasks.diffusion.pipeline import Drawer, best_device, load_base, put_in, set_solver
 from tasks.sample.denoise import draw_denoising
 from tasks.sample.draw import draw_snapshot, png
 from tasks.sample.settings import SampleSettings

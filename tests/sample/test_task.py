@@ -21,7 +21,7 @@ def trained(store) -> Snapshot:
 
 def key(task: Any, trained: Snapshot, settings: SampleSettings = SETTINGS, **changed: Any) -> str:
     inputs = {"base_model": "here", "base_identity": "b", "snapshot": trained, "settings": settings}
-    return task.cache_policy.compute_key(None, inputs | changed, {})
+    return task.task.cache_policy.compute_key(None, inputs | changed, {})
 
 
 @pytest.mark.parametrize("task", [sample_snapshot, sample_denoising])
@@ -55,15 +55,15 @@ def test_pictures_come_from_the_cache_with_nothing_loaded_the_second_time(base, 
     snap = snapshot(store, 0)
 
     @flow
-    def draw(where: str, snap: Snapshot) -> list[tuple[str | None, Any]]:
-        states = [task(where, "b", snap, settings, return_state=True) for task in (sample_snapshot, sample_denoising)]
-        return [(state.name, state.result()) for state in states]
+    def draw(where: str, snap: Snapshot) -> list[tuple[bool, Any]]:
+        outcomes = [task(where, "b", snap, settings) for task in (sample_snapshot, sample_denoising)]
+        return [(outcome.cached, outcome.result) for outcome in outcomes]
 
     first = draw(base, snap)
     stage._loaded.cache_clear()
     second = draw("/gone", snap.model_copy(update={"train_loss": 3.0}))
-    assert [name for name, _ in first] == ["Completed", "Completed"]
-    assert [name for name, _ in second] == ["Cached", "Cached"]
+    assert [cached for cached, _ in first] == [False, False]
+    assert [cached for cached, _ in second] == [True, True]
     assert [result for _, result in first] == [result for _, result in second]
     pictures, film = first[0][1], first[1][1]
     assert [sample.seed for sample in pictures] == [0, 1]

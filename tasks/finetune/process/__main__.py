@@ -13,7 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tasks.finetune.errors import FinetuneError, Interrupted, first_line
+from tasks.common.errors import WikistyleError, first_line
+from tasks.finetune.errors import Interrupted
 
 EXIT_INTERRUPTED = 75  # sysexits.h EX_TEMPFAIL: try again and it goes on
 REPORT_SECONDS = 1.0
@@ -72,7 +73,7 @@ def main() -> int:
     except OutOfMemoryError:
         _say({"error": OUT_OF_MEMORY, "kind": "ResourceError"})
         return 1
-    except FinetuneError as error:
+    except WikistyleError as error:
         _say({"error": str(error), "kind": type(error).__name__})
         return 1
     except Exception as error:

@@ -9,14 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tasks.common import same_code
+from tasks.common.errors import ModelError, WikistyleError
 from tasks.common.records import Training
 from tasks.common.store import write_atomically
-from tasks.finetune import errors
-from tasks.finetune.errors import FinetuneError
+from tasks.finetune.errors import DatasetError, FinetuneError, Interrupted, LossError, ResourceError
 from tasks.finetune.process.job import TrainingJob, read_training
 from tasks.finetune.training.steps import Step
 
 STOP_SECONDS = 60.0
+KINDS: dict[str, type[WikistyleError]] = {
+    kind.__name__: kind for kind in (DatasetError, Interrupted, LossError, ModelError, ResourceError)
+}
 
 
 def launch(
@@ -42,7 +45,7 @@ def launch(
         env=same_code.environment(),
         start_new_session=True,
     )
-    failure: FinetuneError | None = None
+    failure: WikistyleError | None = None
     last_lines: list[str] = []
     try:
         assert process.stdout is not None
@@ -52,7 +55,7 @@ def launch(
                 last_lines = [*last_lines[-5:], line.rstrip()]
                 log(line.rstrip())
             elif "error" in message:
-                failure = failure or getattr(errors, message["kind"], FinetuneError)(message["error"])
+                failure = failure or KINDS.get(message["kind"], FinetuneError)(message["error"])
             elif "drawn" in message:
                 drawn(message["drawn"], Path(message["folder"]))
             else:

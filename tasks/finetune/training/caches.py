@@ -6,9 +6,9 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from tasks.common.errors import ModelError
 from tasks.common.model_id import model_identity
 from tasks.diffusion.loading import load_part
-from tasks.finetune.errors import ModelError
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.training.data import Row
 from tasks.finetune.training.latents import TextCache, cache_latents, cache_text

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
+from tasks.common.errors import first_line
 from tasks.common.records import DatasetRef
 from tasks.common.store import Store
-from tasks.finetune.errors import DatasetError, first_line
+from tasks.finetune.errors import DatasetError
 
 
 @dataclass(frozen=True)

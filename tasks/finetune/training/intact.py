@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from tasks.common.errors import first_line
 from tasks.common.store import sha256_of
-from tasks.finetune.errors import first_line
 
 DAMAGED = ".damaged"
 

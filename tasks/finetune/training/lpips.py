@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from tasks.finetune.errors import ModelError, first_line
+from tasks.common.errors import ModelError, first_line
 from tasks.finetune.memory.prediction import pictures_at_once
 from tasks.finetune.training.data import Row, pixels
 from tasks.finetune.training.latents import LatentCache

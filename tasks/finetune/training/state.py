@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from tasks.finetune.errors import FinetuneError, first_line
+from tasks.common.errors import first_line
+from tasks.finetune.errors import FinetuneError
 from tasks.finetune.training.intact import keep, kept
 from tasks.finetune.training.made import Progress
 

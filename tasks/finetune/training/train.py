@@ -13,13 +13,14 @@ from accelerate.utils import broadcast_object_list
 from diffusers.models.attention_processor import AttnProcessor
 
 from tasks.common.allocator import keep_freed_memory
+from tasks.common.errors import first_line
 from tasks.common.model_id import model_identity
 from tasks.common.records import Training
 from tasks.common.settings import digest
 from tasks.common.store import Store
 from tasks.diffusion.loading import load_part
 from tasks.diffusion.snapshots import DECODER_FILE, UNET_FILE, save_weights
-from tasks.finetune.errors import FinetuneError, first_line
+from tasks.finetune.errors import FinetuneError
 from tasks.finetune.memory.preflight import preflight
 from tasks.finetune.process.job import TrainingJob, read_training, write_training
 from tasks.finetune.result import training_of

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageFilter
 from safetensors.torch import save_file
 
-from tasks.finetune.errors import ModelError
+from tasks.common.errors import ModelError
 from tasks.finetune.training.lpips import load_lpips, lpips, shapes
 from tests.finetune.tiny import png, run, settings_for, write_able_base, write_dataset
 

@@ -11,9 +11,10 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import load_file
 
+from tasks.common.errors import ModelError
 from tasks.common.records import EpochLoss
 from tasks.diffusion.assemble import assemble
-from tasks.finetune.errors import FinetuneError, LossError, ModelError
+from tasks.finetune.errors import FinetuneError, LossError
 from tasks.finetune.result import turning_point
 from tasks.finetune.training.state import load_state
 from tests.finetune.tiny import png, run, settings_for, states_of, write_able_base, write_dataset
