@@ -42,13 +42,13 @@ def cached_stepper(data: TrainingData, settings: FinetuneSettings, accelerator: 
     if settings.gradient_checkpointing:
         any_unet.enable_gradient_checkpointing()
     set_attention(any_unet, settings, accelerator)
-    trainee = prepare(any_unet, settings, Resume(None, UnetProgress()), accelerator)
+    train_state = prepare(any_unet, settings, Resume(None, UnetProgress()), accelerator)
     count = len(data.latents.ids)
 
     def step(number: int) -> float:
         rows = [order(0, number, count)[i % count] for i in range(settings.batch_size)]
         any_scheduler: Any = scheduler
-        return optimize(trainee, rows, number, settings.learning_rate, data, any_scheduler, settings, accelerator)
+        return optimize(train_state, rows, number, settings.learning_rate, data, any_scheduler, settings, accelerator)
 
     return step
 

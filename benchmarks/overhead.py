@@ -203,11 +203,11 @@ def bare() -> None:
     dataset = build_dataset(ordered, rejects, source, settings.dataset, store)
     folder = Path(os.environ["WIKISTYLE_TRAINING"]) / "one"
     training = launch(TrainingJob(dataset=dataset, settings=settings.finetune, folder=str(folder)))
-    drawer, drawn = load_base(settings.finetune.base_model, None, *best_device()), []
+    loaded, drawn = load_base(settings.finetune.base_model, None, *best_device()), []
     for snapshot in training.snapshots:
-        put_in(drawer, snapshot, store)
-        drawn += draw_snapshot(drawer.pipe, snapshot.epoch, settings.sample, store)
-    denoising = draw_denoising(drawer.pipe, settings.sample, store)
+        put_in(loaded, snapshot, store)
+        drawn += draw_snapshot(loaded.pipe, snapshot.epoch, settings.sample, store)
+    denoising = draw_denoising(loaded.pipe, settings.sample, store)
     films = [
         drift_film(prompt, [s for s in drawn if s.prompt == prompt], settings.animate, store)
         for prompt in settings.sample.prompts

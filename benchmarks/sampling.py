@@ -22,13 +22,13 @@ def measure() -> list[Result]:
     sample = settings.sample.model_copy(
         update={"prompts": settings.sample.prompts[:4], "seeds": (0, 1, 2, 3), "num_inference_steps": 10}
     )
-    drawer = load_base(settings.finetune.base_model, None, "cpu", torch.float32)
+    loaded = load_base(settings.finetune.base_model, None, "cpu", torch.float32)
     pipeline: Any = StableDiffusionPipeline.from_pretrained(settings.finetune.base_model, torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
 
     def ours() -> int:
         with tempfile.TemporaryDirectory() as folder:
-            return len(draw_snapshot(drawer.pipe, 0, sample, Store(folder)))
+            return len(draw_snapshot(loaded.pipe, 0, sample, Store(folder)))
 
     def theirs() -> int:
         for prompt in sample.prompts:

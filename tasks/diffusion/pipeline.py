@@ -24,7 +24,7 @@ diffusers_logging.disable_progress_bar()  # it knows no environment variable for
 
 
 @dataclass
-class Drawer:
+class LoadedPipeline:
     """A loaded base model, and the keys of the weights that are in it now (None: the base model's own)."""
 
     pipe: StableDiffusionPipeline
@@ -39,7 +39,7 @@ def best_device() -> tuple[str, torch.dtype]:
     return ("cuda", torch.float16) if torch.cuda.is_available() else ("cpu", torch.float32)
 
 
-def load_base(base_model: str, revision: str | None, device: str, dtype: torch.dtype) -> Drawer:
+def load_base(base_model: str, revision: str | None, device: str, dtype: torch.dtype) -> LoadedPipeline:
     """Load a folder or hub id. The safety checker is off: it blanks drawings, and the model card says so.
 
     The VAE stays in fp32: fp16 can overflow there, which gives black pictures. Raises ModelError.
@@ -60,20 +60,20 @@ def load_base(base_model: str, revision: str | None, device: str, dtype: torch.d
             "name a folder that holds a Stable Diffusion v1 pipeline, or a hub id that can be reached from here"
         ) from error
     pipe.set_progress_bar_config(disable=True)
-    return Drawer(pipe.to(device), base_model, revision)
+    return LoadedPipeline(pipe.to(device), base_model, revision)
 
 
-def put_in(drawer: Drawer, snapshot: Snapshot, store: Store) -> None:
+def put_in(loaded: LoadedPipeline, snapshot: Snapshot, store: Store) -> None:
     """Swap the weights for a snapshot's; only what differs from the weights in place is read. Raises ModelError."""
     unet, decoder = _key(snapshot.unet), _key(snapshot.decoder)
-    if unet != drawer.unet:
-        weights = load_file(store.path(unet)) if unet else _own(drawer, UNet2DConditionModel, "unet")
-        _fill(drawer.pipe.unet, weights, f"the UNet of epoch {snapshot.epoch}")
-        drawer.unet = unet
-    if decoder != drawer.decoder:
-        weights = load_file(store.path(decoder)) if decoder else _own(drawer, AutoencoderKL, "vae")
-        _fill(drawer.pipe.vae, weights | _encoder(drawer.pipe.vae), f"the decoder of epoch {snapshot.epoch}")
-        drawer.decoder = decoder
+    if unet != loaded.unet:
+        weights = load_file(store.path(unet)) if unet else _own(loaded, UNet2DConditionModel, "unet")
+        _fill(loaded.pipe.unet, weights, f"the UNet of epoch {snapshot.epoch}")
+        loaded.unet = unet
+    if decoder != loaded.decoder:
+        weights = load_file(store.path(decoder)) if decoder else _own(loaded, AutoencoderKL, "vae")
+        _fill(loaded.pipe.vae, weights | _encoder(loaded.pipe.vae), f"the decoder of epoch {snapshot.epoch}")
+        loaded.decoder = decoder
 
 
 def set_solver(pipe: StableDiffusionPipeline, name: str) -> None:
@@ -93,9 +93,9 @@ def _key(file: StoredFile | None) -> str | None:
     return file.key if file else None
 
 
-def _own(drawer: Drawer, kind: type, part: str) -> dict[str, torch.Tensor]:
+def _own(loaded: LoadedPipeline, kind: type, part: str) -> dict[str, torch.Tensor]:
     own = kind.from_pretrained(
-        drawer.base_model, subfolder=part, revision=drawer.base_revision, use_safetensors=True
+        loaded.base_model, subfolder=part, revision=loaded.base_revision, use_safetensors=True
     ).state_dict()
     return own if part == "unet" else {name: value for name, value in own.items() if _is_decoder(name)}
 

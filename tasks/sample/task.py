@@ -13,7 +13,7 @@ from tasks.common.store import Store
 from tasks.sample.settings import SampleSettings
 
 if TYPE_CHECKING:
-    from tasks.diffusion.pipeline import Drawer
+    from tasks.diffusion.pipeline import LoadedPipeline
 
 VERSION = 1
 
@@ -62,8 +62,8 @@ def sample_snapshot(
     from tasks.sample.draw import draw_snapshot
 
     began = time.monotonic()
-    drawer = _ready(base_model, base_identity, base_revision, snapshot)
-    samples = draw_snapshot(drawer.pipe, snapshot.epoch, settings, Store())
+    loaded = _ready(base_model, base_identity, base_revision, snapshot)
+    samples = draw_snapshot(loaded.pipe, snapshot.epoch, settings, Store())
     get_run_logger().info("epoch %d: %d pictures in %.0f s", snapshot.epoch, len(samples), time.monotonic() - began)
     return list(samples)
 
@@ -79,20 +79,20 @@ def sample_denoising(
     """Keys of the pictures of one prompt on its way from noise, drawn by one snapshot."""
     from tasks.sample.denoise import draw_denoising
 
-    drawer = _ready(base_model, base_identity, base_revision, snapshot)
-    return list(draw_denoising(drawer.pipe, settings, Store()))
+    loaded = _ready(base_model, base_identity, base_revision, snapshot)
+    return list(draw_denoising(loaded.pipe, settings, Store()))
 
 
-def _ready(base_model: str, base_identity: str, base_revision: str | None, snapshot: Snapshot) -> "Drawer":
+def _ready(base_model: str, base_identity: str, base_revision: str | None, snapshot: Snapshot) -> "LoadedPipeline":
     from tasks.diffusion.pipeline import put_in
 
-    drawer = _loaded(base_identity, base_model, base_revision)
-    put_in(drawer, snapshot, Store())
-    return drawer
+    loaded = _loaded(base_identity, base_model, base_revision)
+    put_in(loaded, snapshot, Store())
+    return loaded
 
 
 @lru_cache(maxsize=1)
-def _loaded(base_identity: str, base_model: str, base_revision: str | None) -> "Drawer":
+def _loaded(base_identity: str, base_model: str, base_revision: str | None) -> "LoadedPipeline":
     from tasks.diffusion.pipeline import best_device, load_base
 
     return load_base(base_model, base_revision, *best_device())

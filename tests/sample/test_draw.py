@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from tasks.common.errors import ModelError
 from tasks.common.records import Sample
 from tasks.common.store import Store
-from tasks.diffusion.pipeline import Drawer, best_device, load_base, put_in, set_solver
+from tasks.diffusion.pipeline import LoadedPipeline, best_device, load_base, put_in, set_solver
 from tasks.sample.denoise import draw_denoising
 from tasks.sample.draw import draw_snapshot, png
 from tasks.sample.settings import SampleSettings
@@ -24,7 +24,7 @@ SETTINGS = SampleSettings(prompts=("a cat", "a red car"), seeds=(0, 7), num_infe
 
 
 @pytest.fixture(scope="module")
-def drawer(base: str) -> Drawer:
+def loaded(base: str) -> LoadedPipeline:
     return load_base(base, None, "cpu", torch.float32)
 
 
@@ -36,13 +36,13 @@ def keys(samples: tuple[Sample, ...]) -> list[str]:
     return [sample.key for sample in samples]
 
 
-def other_weights(drawer: Drawer) -> dict[str, torch.Tensor]:
-    return {name: value * 1.5 for name, value in drawer.pipe.unet.state_dict().items()}
+def other_weights(loaded: LoadedPipeline) -> dict[str, torch.Tensor]:
+    return {name: value * 1.5 for name, value in loaded.pipe.unet.state_dict().items()}
 
 
-def test_each_prompt_and_seed_gives_one_picture_of_the_models_size_and_the_same_bytes_again(drawer, store):
+def test_each_prompt_and_seed_gives_one_picture_of_the_models_size_and_the_same_bytes_again(loaded, store):
     finished = []
-    samples = draw_snapshot(drawer.pipe, 2, SETTINGS, store, finished.append)
+    samples = draw_snapshot(loaded.pipe, 2, SETTINGS, store, finished.append)
     assert [(s.prompt, s.seed, s.epoch) for s in samples] == [
         ("a cat", 0, 2),
         ("a cat", 7, 2),
@@ -52,86 +52,86 @@ def test_each_prompt_and_seed_gives_one_picture_of_the_models_size_and_the_same_
     assert len(set(keys(samples))) == 4
     assert sum(finished) == 4
     assert pixels(store, samples[0].key).shape == (32, 32, 3)
-    assert keys(draw_snapshot(drawer.pipe, 2, SETTINGS, store)) == keys(samples)
+    assert keys(draw_snapshot(loaded.pipe, 2, SETTINGS, store)) == keys(samples)
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm++2m"])
-def test_a_picture_does_not_depend_on_what_else_is_in_its_batch(drawer, store, scheduler):
+def test_a_picture_does_not_depend_on_what_else_is_in_its_batch(loaded, store, scheduler):
     settings = SETTINGS.model_copy(update={"scheduler": scheduler})
-    together = draw_snapshot(drawer.pipe, 0, settings, store)
-    alone = draw_snapshot(drawer.pipe, 0, settings.model_copy(update={"batch_size": 1}), store)
-    last = draw_snapshot(drawer.pipe, 0, settings.model_copy(update={"prompts": ("a red car",), "seeds": (7,)}), store)
+    together = draw_snapshot(loaded.pipe, 0, settings, store)
+    alone = draw_snapshot(loaded.pipe, 0, settings.model_copy(update={"batch_size": 1}), store)
+    last = draw_snapshot(loaded.pipe, 0, settings.model_copy(update={"prompts": ("a red car",), "seeds": (7,)}), store)
     for one, other in zip([*together, together[-1]], [*alone, *last], strict=True):
         assert np.abs(pixels(store, one.key) - pixels(store, other.key)).max() <= 1
 
 
-def test_without_guidance_the_negative_prompt_changes_nothing(drawer, store):
+def test_without_guidance_the_negative_prompt_changes_nothing(loaded, store):
     plain = SETTINGS.model_copy(update={"guidance_scale": 1.0})
     steered = plain.model_copy(update={"negative_prompt": "a house"})
-    assert keys(draw_snapshot(drawer.pipe, 0, plain, store)) == keys(draw_snapshot(drawer.pipe, 0, steered, store))
+    assert keys(draw_snapshot(loaded.pipe, 0, plain, store)) == keys(draw_snapshot(loaded.pipe, 0, steered, store))
     guided = SETTINGS.model_copy(update={"negative_prompt": "a house"})
-    assert keys(draw_snapshot(drawer.pipe, 0, guided, store)) != keys(draw_snapshot(drawer.pipe, 0, SETTINGS, store))
+    assert keys(draw_snapshot(loaded.pipe, 0, guided, store)) != keys(draw_snapshot(loaded.pipe, 0, SETTINGS, store))
 
 
-def test_size_can_be_set(drawer, store):
+def test_size_can_be_set(loaded, store):
     wide = SETTINGS.model_copy(update={"width": 48, "height": 16})
-    assert pixels(store, draw_snapshot(drawer.pipe, 0, wide, store)[0].key).shape == (16, 48, 3)
+    assert pixels(store, draw_snapshot(loaded.pipe, 0, wide, store)[0].key).shape == (16, 48, 3)
 
 
 def test_snapshots_swap_in_and_the_base_model_comes_back(base, store):
-    drawer = load_base(base, None, "cpu", torch.float32)
-    first = draw_snapshot(drawer.pipe, 0, SETTINGS, store)
+    loaded = load_base(base, None, "cpu", torch.float32)
+    first = draw_snapshot(loaded.pipe, 0, SETTINGS, store)
     decoder = {
         name: value * 1.2
-        for name, value in drawer.pipe.vae.state_dict().items()
+        for name, value in loaded.pipe.vae.state_dict().items()
         if name.startswith(("decoder.", "post_quant_conv."))
     }
-    encoder = {name: value.clone() for name, value in drawer.pipe.vae.encoder.state_dict().items()}
-    put_in(drawer, snapshot(store, 2, unet=other_weights(drawer), decoder=decoder), store)
-    assert set(keys(draw_snapshot(drawer.pipe, 0, SETTINGS, store))).isdisjoint(keys(first))
-    assert all(torch.equal(encoder[name], value) for name, value in drawer.pipe.vae.encoder.state_dict().items())
-    put_in(drawer, snapshot(store, 0), store)
-    assert keys(draw_snapshot(drawer.pipe, 0, SETTINGS, store)) == keys(first)
+    encoder = {name: value.clone() for name, value in loaded.pipe.vae.encoder.state_dict().items()}
+    put_in(loaded, snapshot(store, 2, unet=other_weights(loaded), decoder=decoder), store)
+    assert set(keys(draw_snapshot(loaded.pipe, 0, SETTINGS, store))).isdisjoint(keys(first))
+    assert all(torch.equal(encoder[name], value) for name, value in loaded.pipe.vae.encoder.state_dict().items())
+    put_in(loaded, snapshot(store, 0), store)
+    assert keys(draw_snapshot(loaded.pipe, 0, SETTINGS, store)) == keys(first)
 
 
-def test_the_denoising_film_goes_from_noise_to_the_very_picture(drawer, store):
+def test_the_denoising_film_goes_from_noise_to_the_very_picture(loaded, store):
     settings = SETTINGS.model_copy(update={"num_inference_steps": 5, "denoising_every": 2, "denoising_prompt": "a cat"})
-    film = draw_denoising(drawer.pipe, settings, store)
+    film = draw_denoising(loaded.pipe, settings, store)
     assert len(film) == 4  # noise, steps 2 and 4, the last step
     assert len(set(film)) == 4
-    picture = draw_snapshot(drawer.pipe, 0, settings, store)[0]
+    picture = draw_snapshot(loaded.pipe, 0, settings, store)[0]
     assert np.abs(pixels(store, film[-1]) - pixels(store, picture.key)).max() <= 1
 
 
 def test_weights_that_do_not_fit_or_are_broken_say_so(base, store):
-    drawer = load_base(base, None, "cpu", torch.float32)
-    broken = snapshot(store, 4, unet={name: value * float("nan") for name, value in other_weights(drawer).items()})
+    loaded = load_base(base, None, "cpu", torch.float32)
+    broken = snapshot(store, 4, unet={name: value * float("nan") for name, value in other_weights(loaded).items()})
     with pytest.raises(ModelError, match=r"the UNet of epoch 2 does not fit"):
-        put_in(drawer, snapshot(store, 2, unet={"stray": torch.zeros(1)}), store)
-    put_in(drawer, broken, store)
+        put_in(loaded, snapshot(store, 2, unet={"stray": torch.zeros(1)}), store)
+    put_in(loaded, broken, store)
     with pytest.raises(ModelError, match=r'"a cat", seed 0, epoch 4 isn\'t finite'):
-        draw_snapshot(drawer.pipe, 4, SETTINGS, store)
+        draw_snapshot(loaded.pipe, 4, SETTINGS, store)
 
 
 def test_weights_already_in_place_are_not_read_again(base, store):
-    drawer = load_base(base, None, "cpu", torch.float32)
-    first = snapshot(store, 2, unet=other_weights(drawer))
-    put_in(drawer, first, store)
-    kept = drawer.pipe.unet.state_dict()["conv_in.weight"].clone()
+    loaded = load_base(base, None, "cpu", torch.float32)
+    first = snapshot(store, 2, unet=other_weights(loaded))
+    put_in(loaded, first, store)
+    kept = loaded.pipe.unet.state_dict()["conv_in.weight"].clone()
     assert first.unet
     store.path(first.unet.key).unlink()
-    put_in(drawer, first, store)
-    assert torch.equal(drawer.pipe.unet.state_dict()["conv_in.weight"], kept)
-    assert (drawer.unet, drawer.decoder) == (first.unet.key, None)
+    put_in(loaded, first, store)
+    assert torch.equal(loaded.pipe.unet.state_dict()["conv_in.weight"], kept)
+    assert (loaded.unet, loaded.decoder) == (first.unet.key, None)
 
 
 def test_the_unet_is_loaded_in_the_precision_asked_for_and_the_vae_in_fp32(base):
-    drawer = load_base(base, None, "cpu", torch.bfloat16)
-    assert drawer.pipe.unet.dtype == drawer.pipe.text_encoder.dtype == torch.bfloat16
-    assert drawer.pipe.vae.dtype == torch.float32
-    assert drawer.pipe.safety_checker is None
-    assert (drawer.base_model, drawer.base_revision, drawer.unet, drawer.decoder) == (base, None, None, None)
-    assert drawer.pipe._progress_bar_config == {"disable": True}
+    loaded = load_base(base, None, "cpu", torch.bfloat16)
+    assert loaded.pipe.unet.dtype == loaded.pipe.text_encoder.dtype == torch.bfloat16
+    assert loaded.pipe.vae.dtype == torch.float32
+    assert loaded.pipe.safety_checker is None
+    assert (loaded.base_model, loaded.base_revision, loaded.unet, loaded.decoder) == (base, None, None, None)
+    assert loaded.pipe._progress_bar_config == {"disable": True}
 
 
 def test_a_gpu_draws_in_fp16_and_a_processor_in_fp32(monkeypatch):
@@ -152,15 +152,15 @@ def test_weights_come_from_safetensors_alone(base, tmp_path):
 
 
 def test_a_solver_keeps_the_schedule_of_the_base_and_clips_nothing(base):
-    drawer = load_base(base, None, "cpu", torch.float32)
+    loaded = load_base(base, None, "cpu", torch.float32)
     beta_end = 0.0123
-    drawer.pipe.scheduler = DDIMScheduler(beta_end=beta_end, prediction_type="v_prediction", clip_sample=True)
-    set_solver(drawer.pipe, "ddim")
-    assert isinstance(drawer.pipe.scheduler, DDIMScheduler)
-    assert drawer.pipe.scheduler.config["clip_sample"] is False
-    assert drawer.pipe.scheduler.config["beta_end"] == beta_end
-    set_solver(drawer.pipe, "dpm++2m")
-    solver = drawer.pipe.scheduler
+    loaded.pipe.scheduler = DDIMScheduler(beta_end=beta_end, prediction_type="v_prediction", clip_sample=True)
+    set_solver(loaded.pipe, "ddim")
+    assert isinstance(loaded.pipe.scheduler, DDIMScheduler)
+    assert loaded.pipe.scheduler.config["clip_sample"] is False
+    assert loaded.pipe.scheduler.config["beta_end"] == beta_end
+    set_solver(loaded.pipe, "dpm++2m")
+    solver = loaded.pipe.scheduler
     assert isinstance(solver, DPMSolverMultistepScheduler)
     assert (solver.config["algorithm_type"], solver.config["solver_order"]) == ("dpmsolver++", 2)
     assert (solver.config["beta_end"], solver.config["prediction_type"]) == (beta_end, "v_prediction")

@@ -86,9 +86,9 @@ def off(found: Image.Image | bytes, wanted: Image.Image | bytes) -> int:
 @pytest.mark.parametrize("option", OPTIONS)
 def test_each_picture_is_the_one_diffusers_own_pipeline_draws(option, base, plain, store):
     settings = SETTINGS.model_copy(update=OPTIONS[option])
-    drawer = load_base(base, None, "cpu", torch.float32)
-    put_in(drawer, snapshot(store, 2, unet=told_apart(drawer.pipe.unet.state_dict())), store)
-    samples = draw_snapshot(drawer.pipe, 2, settings, store)
+    loaded = load_base(base, None, "cpu", torch.float32)
+    put_in(loaded, snapshot(store, 2, unet=told_apart(loaded.pipe.unet.state_dict())), store)
+    samples = draw_snapshot(loaded.pipe, 2, settings, store)
     assert [(s.prompt, s.seed) for s in samples] == [(p, s) for p in settings.prompts for s in settings.seeds]
     height, width = (settings.height or 32) // 4, (settings.width or 32) // 4
     wanted = [call(plain, s.prompt, noise_of(s.seed, height, width), settings) for s in samples]
@@ -102,9 +102,9 @@ def test_each_picture_is_the_one_diffusers_own_pipeline_draws(option, base, plai
 
 def test_the_film_is_of_the_latents_diffusers_own_pipeline_goes_through(base, plain, store):
     settings = SETTINGS.model_copy(update={"denoising_every": 2, "denoising_prompt": "a red car"})
-    drawer = load_base(base, None, "cpu", torch.float32)
-    put_in(drawer, snapshot(store, 2, unet=told_apart(drawer.pipe.unet.state_dict())), store)
-    film = [store.read(key) for key in draw_denoising(drawer.pipe, settings, store)]
+    loaded = load_base(base, None, "cpu", torch.float32)
+    put_in(loaded, snapshot(store, 2, unet=told_apart(loaded.pipe.unet.state_dict())), store)
+    film = [store.read(key) for key in draw_denoising(loaded.pipe, settings, store)]
     seen = [noise_of(0)]
     last = call(
         plain, "a red car", noise_of(0), settings,
@@ -134,8 +134,8 @@ def test_previews_are_what_diffusers_own_pipeline_draws_in_twenty_steps(plain):
 
 
 def test_prompts_are_embedded_once_each_as_the_pipeline_does(base, plain):
-    drawer = load_base(base, None, "cpu", torch.float32)
-    found = encode(drawer.pipe, ["a cat", "", "a red car", "a cat"])
+    loaded = load_base(base, None, "cpu", torch.float32)
+    found = encode(loaded.pipe, ["a cat", "", "a red car", "a cat"])
     assert list(found) == ["a cat", "", "a red car"]
     for prompt, embedding in found.items():
         wanted, negative = plain.encode_prompt(prompt, "cpu", 1, True, negative_prompt="")
@@ -144,7 +144,7 @@ def test_prompts_are_embedded_once_each_as_the_pipeline_does(base, plain):
 
 
 def test_the_noise_is_of_the_seed_and_the_size_alone(base, store: Store):
-    drawer = load_base(base, None, "cpu", torch.float32)
-    assert torch.equal(initial_noise(drawer.pipe, 7, SETTINGS), noise_of(7))
+    loaded = load_base(base, None, "cpu", torch.float32)
+    assert torch.equal(initial_noise(loaded.pipe, 7, SETTINGS), noise_of(7))
     wide = SETTINGS.model_copy(update={"height": 16, "width": 40})
-    assert torch.equal(initial_noise(drawer.pipe, 7, wide), noise_of(7, 4, 10))
+    assert torch.equal(initial_noise(loaded.pipe, 7, wide), noise_of(7, 4, 10))

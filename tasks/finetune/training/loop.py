@@ -26,7 +26,7 @@ from tasks.finetune.training.made import UnetMade, UnetProgress
 from tasks.finetune.training.objective import TrainingData, held_out_loss, predict
 from tasks.finetune.training.resume import Resume
 from tasks.finetune.training.steps import Step, plan
-from tasks.finetune.training.train_state import Trainee, as_snapshot, prepare, save
+from tasks.finetune.training.train_state import TrainState, as_snapshot, prepare, save
 
 # (epoch, step, UNet with the snapshot's weights, mean train loss of the epoch, held-out loss) → what was made
 SaveSnapshot = Callable[[int, int, torch.nn.Module, float | None, float | None], UnetMade]
@@ -51,14 +51,14 @@ def train_unet(
     Raises LossError before the optimizer moves when a loss is not finite, and Interrupted, with the state saved,
     when `stopping()` turns true.
     """
-    trainee = prepare(unet, settings, resume, accelerator)
-    progress, ids = trainee.progress, data.latents.ids
+    train_state = prepare(unet, settings, resume, accelerator)
+    progress, ids = train_state.progress, data.latents.ids
     batch, per_epoch = plan(len(ids), settings, accelerator.num_processes)
     steps, began, first = max(epochs.values()), time.monotonic(), progress.step
     missing = {step: epoch for epoch, step in epochs.items() if not progress.has(step)}
 
     def snapshot(epoch: int) -> None:
-        with as_snapshot(trainee) as model:
+        with as_snapshot(train_state) as model:
             held = held_out_loss(model, data, settings, scheduler, accelerator.device)
             losses = progress.losses[(epoch - 1) * per_epoch : epoch * per_epoch] if epoch else []
             mean = sum(losses) / len(losses) if losses else None
@@ -73,7 +73,7 @@ def train_unet(
         epoch, within = divmod(step, per_epoch)
         rate = learning_rate(step, steps, settings)
         rows = order(settings.seed, epoch, len(ids))[within * batch : (within + 1) * batch]
-        loss = optimize(trainee, rows, step, rate, data, scheduler, settings, accelerator)
+        loss = optimize(train_state, rows, step, rate, data, scheduler, settings, accelerator)
         progress.step = step + 1
         progress.losses.append(loss)
         took = (time.monotonic() - began) / (step + 1 - first)
@@ -84,7 +84,7 @@ def train_unet(
             snapshot(missing[step + 1])
         stop = _agreed(stopping(), accelerator)
         if last or step + 1 in missing or stop or (step + 1) % settings.checkpoint_steps == 0:
-            save(trainee, folder, accelerator)
+            save(train_state, folder, accelerator)
         if stop and not last:
             raise Interrupted(
                 f"training stopped at step {step + 1} of {steps}; run the stage again to go on from there"
@@ -93,7 +93,7 @@ def train_unet(
 
 
 def optimize(
-    trainee: Trainee, rows: list[int], step: int, rate: float, data: TrainingData,
+    train_state: TrainState, rows: list[int], step: int, rate: float, data: TrainingData,
     scheduler: DDPMScheduler, settings: FinetuneSettings, accelerator: Accelerator,
 ) -> float:  # fmt: skip
     """One optimizer step over these pictures, shared among the processes; returns their mean loss."""
@@ -105,10 +105,10 @@ def optimize(
         micro = rows[start : start + size]
         draws = [draw(settings.seed, step, ids[r], shape, settings, timesteps) for r in micro]
         last = start + size >= len(rows)
-        synced = contextlib.nullcontext() if last else accelerator.no_sync(trainee.forward)
+        synced = contextlib.nullcontext() if last else accelerator.no_sync(train_state.forward)
         with synced, accelerator.autocast():
             losses = predict(
-                trainee.forward, data.latents, data.text, micro, draws, scheduler, accelerator.device,
+                train_state.forward, data.latents, data.text, micro, draws, scheduler, accelerator.device,
                 settings.min_snr_gamma,
             )  # fmt: skip
             loss = losses.sum() / len(rows)
@@ -120,29 +120,29 @@ def optimize(
         bad = [named for names, losses in seen for named, x in zip(names, losses, strict=True) if not x.isfinite()]
         pictures = ", ".join(f"{name} at timestep {t}" for name, t in gather_object(bad)[:8])
         raise LossError(f"loss is {mean_loss} at step {step}, pictures {pictures}; lower learning_rate or remove them")
-    _move(trainee, step, mean_loss, rate, settings, accelerator)
+    _move(train_state, step, mean_loss, rate, settings, accelerator)
     return mean_loss
 
 
 def _move(
-    trainee: Trainee, step: int, loss: float, rate: float, settings: FinetuneSettings, accelerator: Accelerator
+    train_state: TrainState, step: int, loss: float, rate: float, settings: FinetuneSettings, accelerator: Accelerator
 ) -> None:  # fmt: skip
     """Clip the gradients, move the weights by them and the moving average after them.
 
     In fp16 gradients too large for the loss's scale make accelerate leave the step out and halve the scale; such steps
     are counted, for the optimizer didn't.
     """
-    norm = accelerator.clip_grad_norm_(trainee.named.values(), settings.max_grad_norm).item()  # type: ignore[union-attr]
+    norm = accelerator.clip_grad_norm_(train_state.named.values(), settings.max_grad_norm).item()  # type: ignore[union-attr]
     if not math.isfinite(norm):
         if accelerator.scaler is None or accelerator.scaler.get_scale() <= 1:
             raise LossError(f"gradient is {norm} at step {step} though the loss is {loss:.3g}; lower learning_rate")
-        trainee.progress.skipped += 1
-    for group in trainee.optimizer.param_groups:
+        train_state.progress.skipped += 1
+    for group in train_state.optimizer.param_groups:
         group["lr"] = rate
-    trainee.optimizer.step()
-    trainee.optimizer.zero_grad(set_to_none=True)
-    if trainee.ema:
-        trainee.ema.step(trainee.named.values())
+    train_state.optimizer.step()
+    train_state.optimizer.zero_grad(set_to_none=True)
+    if train_state.ema:
+        train_state.ema.step(train_state.named.values())
 
 
 def _agreed(stop: bool, accelerator: Accelerator) -> bool:

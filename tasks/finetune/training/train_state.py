@@ -18,7 +18,7 @@ from tasks.finetune.training.state import load_state, save_state
 
 
 @dataclass
-class Trainee:
+class TrainState:
     """`unet` is the model itself; `forward` the same as the loop calls it (wrapped when several processes train).
 
     `named` are the trained parameters.
@@ -48,7 +48,7 @@ def new_optimizer(parameters: Any, settings: FinetuneSettings) -> torch.optim.Op
 
 def prepare(
     unet: torch.nn.Module, settings: FinetuneSettings, resume: Resume[UnetMade], accelerator: Accelerator
-) -> Trainee:  # fmt: skip
+) -> TrainState:  # fmt: skip
     """Put the UNet on its device, ready to train from the base model or from the state of `resume`."""
     if settings.lora_rank:
         adapt(unet, settings.lora_rank, settings.seed)
@@ -72,31 +72,31 @@ def prepare(
     forward, optimizer = accelerator.prepare(unet, optimizer)
     if accelerator.scaler and resume.progress.scaler:
         accelerator.scaler.load_state_dict(resume.progress.scaler)
-    return Trainee(unet, forward, named, optimizer, ema, resume.progress)
+    return TrainState(unet, forward, named, optimizer, ema, resume.progress)
 
 
-def save(trainee: Trainee, folder: Path, accelerator: Accelerator) -> None:
+def save(train_state: TrainState, folder: Path, accelerator: Accelerator) -> None:
     """Write the resume state; the first process writes, the others wait for it."""
     if accelerator.scaler:
-        trainee.progress.scaler = accelerator.scaler.state_dict()
+        train_state.progress.scaler = accelerator.scaler.state_dict()
     if accelerator.is_main_process:
-        optimizer = getattr(trainee.optimizer, "optimizer", trainee.optimizer)
-        shadow = trainee.ema.shadow_params if trainee.ema else None
-        save_state(folder, trainee.named, optimizer, shadow, trainee.progress)
+        optimizer = getattr(train_state.optimizer, "optimizer", train_state.optimizer)
+        shadow = train_state.ema.shadow_params if train_state.ema else None
+        save_state(folder, train_state.named, optimizer, shadow, train_state.progress)
     accelerator.wait_for_everyone()
 
 
 @contextmanager
-def as_snapshot(trainee: Trainee) -> Iterator[torch.nn.Module]:
+def as_snapshot(train_state: TrainState) -> Iterator[torch.nn.Module]:
     """The UNet as a snapshot holds it: in eval mode, with the moving average (when there is one) for weights."""
-    parameters = trainee.named.values()
-    if trainee.ema:
-        trainee.ema.store(parameters)
-        trainee.ema.copy_to(parameters)
-    trainee.unet.eval()
+    parameters = train_state.named.values()
+    if train_state.ema:
+        train_state.ema.store(parameters)
+        train_state.ema.copy_to(parameters)
+    train_state.unet.eval()
     try:
-        yield trainee.unet
+        yield train_state.unet
     finally:
-        trainee.unet.train()
-        if trainee.ema:
-            trainee.ema.restore(parameters)
+        train_state.unet.train()
+        if train_state.ema:
+            train_state.ema.restore(parameters)
