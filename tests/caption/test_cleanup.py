@@ -52,7 +52,7 @@ def test_flaws():
 
 def test_each_picture_becomes_a_row_or_a_reject():
     def jpeg(name: str) -> Jpeg:
-        original = Original(image=wiki_image(f"File:{name}.png", name), key=name)
+        original = Original(image=wiki_image(f"File:{name}.png", name * 40), key=name)
         return Jpeg(original=original, key=name, width=80, height=80, frames=1, pixel_sha256=name)
 
     captions = [

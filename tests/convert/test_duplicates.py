@@ -10,7 +10,7 @@ from tests.convert.test_convert import wiki_image
 
 
 def jpeg(title: str, sha1: str, pixels: str) -> Jpeg:
-    original = Original(image=wiki_image(title, sha1), key=sha1)
+    original = Original(image=wiki_image(title, sha1 * 40), key=sha1)
     return Jpeg(original=original, key=f"jpeg of {pixels}", width=80, height=80, frames=1, pixel_sha256=pixels)
 
 

@@ -57,7 +57,8 @@ def test_help_gives_each_setting_a_line_with_default_bounds_and_meaning(tmp_path
         (line,) = [line for line in lines if line.startswith(f"{name} = ")]
         assert re.fullmatch(r"\S+ = .+  \(.+\)  \S.+", line), line
     for line in (
-        "finetune.epochs = 60  (whole number, 1 to 10000)  Passes of the UNet over the dataset.",
+        "finetune.epochs = 60  (whole number, 1 to 10000)  Passes of the UNet over the dataset. At a constant rate "
+        "more of them go on where fewer ended.",
         "scrape.timeout = 30.0  (number, over 0, up to 300)  Seconds to wait for an answer: slow wikis render pages on "
         "demand.",
         'finetune.lr_schedule = "constant"  (constant | cosine)  After warm-up: constant, or a cosine to 1 % of the '

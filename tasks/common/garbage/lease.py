@@ -157,10 +157,17 @@ def _beat() -> None:
     while True:
         time.sleep(BEAT_SECONDS)
         with mine.lock:
-            for path in (*mine.leases.values(), *mine.notices):
-                with suppress(Exception):
-                    if path.parent.parent.exists():  # not where a store was deleted since
-                        _write(path)
+            leases = list(mine.leases.values())
+            for notice in mine.notices:  # locked: one that was taken back must not come again
+                _refresh(notice)
+        for lease in leases:  # not locked: a store that is away would keep those of another one waiting
+            _refresh(lease)
+
+
+def _refresh(path: UPath) -> None:
+    with suppress(Exception):
+        if path.parent.parent.exists():  # not where a store was deleted since
+            _write(path)
 
 
 def release() -> None:
