@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from tests.e2e.ports import free_port
 
 pytestmark = pytest.mark.e2e
 SAMPLE_RUN = """.venv/bin/wikistyle run --set 'sample.prompts=["a pig face", "an alien"]'"""
+LOGIN = 'export PREFECT_API_URL=http://127.0.0.1:4200/api PREFECT_API_AUTH_STRING="$(cat .wikistyle/password)"'
 CASES = {
     "make demo": "test_make (its recipe alone: `wikistyle run` is below)",
     "make test": "test_make (this is one of its tests)",
@@ -38,6 +40,10 @@ CASES = {
     "wikistyle rehearse": "test_looking_around (its help: SD v1 at its true size takes minutes and 10 GB)",
     "python -m deployments.render": "test_rendering (with --check: what it writes is in the checkout)",
     "wikistyle up": "service (on a free port)",
+    "wikistyle up --no-password": "test_a_server_without_a_password (on a free port)",
+    LOGIN: "service (its server's address)",
+    "wikistyle gc": "test_freeing_space",
+    "wikistyle gc --dry-run": "test_freeing_space",
     "export PREFECT_API_URL=https://your-server/api": "test_a_server_of_ones_own (the address of `wikistyle up`)",
     "python -m deployments.server": "test_a_server_of_ones_own",
     "prefect --no-prompt deploy --all": "test_a_server_of_ones_own",
@@ -155,17 +161,18 @@ def test_a_wiki_of_ones_own(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory) -> Iterator[tuple[Path, str]]:
-    """`wikistyle up` from a folder of its own: that folder, and the address of its server's API."""
+def service(tmp_path_factory) -> Iterator[tuple[Path, dict[str, str]]]:
+    """`wikistyle up` from a folder of its own: that folder, and the environment of commands that use its server."""
     here = tmp_path_factory.mktemp("service") / "elsewhere"
     here.mkdir()
     with started(f".venv/bin/wikistyle up --port {free_port()}", here, "UI: ") as line:
-        yield here, f"{line.split()[1]}/api"
+        login = LOGIN.replace("http://127.0.0.1:4200", line.split()[1])
+        said = shell(f"{login}; echo $PREFECT_API_URL $PREFECT_API_AUTH_STRING", here).stdout.split()
+        yield here, dict(zip(("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"), said, strict=True))
 
 
 def test_single_settings_and_parts(service):
-    here, server = service
-    home = {"PREFECT_API_URL": server}  # one server for all of these, instead of one started by each
+    here, home = service  # one server for all of these, instead of one started by each
     done = shell(f"{SAMPLE_RUN} {' '.join(TINY)} --json", here, **home)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["settings"]["sample"]["prompts"] == ["a pig face", "an alien"]
@@ -179,18 +186,47 @@ def test_single_settings_and_parts(service):
     assert "animate" in again.stdout
 
 
-def workers(server: str, pool: str) -> list[str]:
-    answer = httpx.post(f"{server}/work_pools/{pool}/workers/filter", json={}, timeout=60)
-    return [worker["name"] for worker in answer.json()] if answer.is_success else []  # SQLite may be busy
+def test_freeing_space(service):
+    here, _ = service
+    for command in ("wikistyle gc --dry-run", "wikistyle gc"):
+        done = shell(command, here)
+        assert done.returncode == 0, done.stderr
+        assert "objects" in done.stdout
+
+
+def test_a_server_without_a_password(tmp_path):
+    here = tmp_path / "elsewhere"
+    here.mkdir()
+    with started(f"wikistyle up --no-password --port {free_port()}", here, "UI: ") as line:
+        assert httpx.get(f"{line.split()[1]}/api/admin/version", timeout=60).status_code == 200
+    assert not (here / ".wikistyle" / "password").exists()
+
+
+LIST_WORKERS = """
+import asyncio, sys
+from prefect import get_client
+
+async def main():
+    async with get_client() as client:
+        print(*[worker.name for worker in await client.read_workers_for_work_pool(sys.argv[1])], sep="\\n")
+
+asyncio.run(main())
+"""
+
+
+def workers(there: dict[str, str], pool: str) -> list[str]:
+    command = [sys.executable, "-c", LIST_WORKERS, pool]
+    return subprocess.run(command, env=os.environ | there, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
 
 
 def test_a_server_of_ones_own(service):
-    here, server = service
-    there = {"PREFECT_API_URL": server}
+    here, there = service
     for pool in ("wikistyle-cpu", "wikistyle-gpu --limit 1"):
         with started(f"prefect worker start --pool {pool}", here, "started!", **there) as line:
             (name,) = re.findall(r"Worker '(.*)' started!", line)
-            while name not in workers(server, pool.split()[0]):
+            while name not in workers(there, pool.split()[0]):
                 time.sleep(0.2)
     deployed = shell(f"cd {ROOT} && prefect --no-prompt deploy --all", here, **there)
     assert deployed.returncode == 0, deployed.stderr
