@@ -33,6 +33,7 @@ def peaks_of(base: Base, settings: FinetuneSettings, machine: Machine) -> dict[s
     return {peak.stage: peak.bytes for peak in predict_peaks(base, settings, machine)}
 
 
+@pytest.mark.slow
 def test_every_stage_of_stable_diffusion_at_512_px_fits_a_card_of_24_gb():
     peaks = peaks_of(STABLE_DIFFUSION, FinetuneSettings(resolution=512, **FULL), CARD)
     assert list(peaks) == [
@@ -45,6 +46,7 @@ def test_every_stage_of_stable_diffusion_at_512_px_fits_a_card_of_24_gb():
     assert peaks["decoder step"] < 13 * GIB
 
 
+@pytest.mark.slow
 def test_a_larger_batch_of_the_decoder_takes_no_more_and_nor_does_a_larger_picture_encoded(base):
     plain = settings_for(base, resolution=512, batch_size=1, decoder_batch_size=4)
     small = replace(load_base_configs(base, None), vae=VAE)  # only the VAE matters here
@@ -64,6 +66,7 @@ def test_pictures_at_once_are_bound_by_their_pixels(resolution):
     assert at_once == 1 or at_once * resolution**2 <= 4 * 512**2
 
 
+@pytest.mark.slow
 def test_the_decoder_stage_holds_no_unet_and_takes_what_was_predicted(dataset, base, store, tmp_path):
     """The live tensors of a whole training: were the UNet or its optimizer still held, they'd be counted."""
     settings = settings_for(base, epochs=2, decoder_epochs=2, held_out=0.0)

@@ -92,6 +92,7 @@ def console(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_deleted_runs_objects_go_and_a_kept_runs_stay(store, tmp_path):
     old, kept, shared = make_run("old", store, "a cat"), make_run("kept", store, "a dog"), store.put(b"in parts")
     handoff.keep("sample", "collect", collected(store, shared))
