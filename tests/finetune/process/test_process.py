@@ -104,6 +104,7 @@ def test_a_caller_that_ends_ends_the_training_and_the_next_goes_on(dataset, base
     assert resumed == run(dataset, job.settings, tmp_path / "whole", store)
 
 
+@pytest.mark.slow
 def test_the_childs_error_is_raised_here_as_it_is(base, store, tmp_path):
     job = TrainingJob(dataset=str(tmp_path / "nothing"), settings=settings_for(base), folder=str(tmp_path / "t"))
     with pytest.raises(DatasetError, match="nothing can't be loaded"):
@@ -130,6 +131,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(dataset, base, store, t
             torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_processes_that_are_not_there_are_missed(dataset, base, store, tmp_path):
     with pytest.raises(FinetuneError, match="processes is 2, but 1 train"):
         run(dataset, settings_for(base, processes=2), tmp_path / "t", store)

@@ -126,6 +126,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_objects_stay_while_another_process_uses_the_store(store):
     key = store.put(b"what a deleted run referred to")
     with subprocess.Popen([sys.executable, "-c", USER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as user:
