@@ -26,7 +26,7 @@ SAMPLE_RUN = """.venv/bin/wikistyle run --set 'sample.prompts=["a pig face", "an
 CASES = {
     "make demo": "test_make (its recipe alone: `wikistyle run` is below)",
     "make test": "test_make (this is one of its tests)",
-    "make test-fast": "test_make (a part of `make test`)",
+    "make test-fast": "test_make (its recipe alone: a part of `make test`)",
     ".venv/bin/wikistyle profiles": "test_looking_around",
     ".venv/bin/wikistyle run --help": "test_looking_around",
     "cp deployments/profiles/simpsons.yaml mine.yaml": "test_a_wiki_of_ones_own",
