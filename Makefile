@@ -1,10 +1,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
+FAST := "not e2e and not server and not slow"
 
-.PHONY: demo test mutants lint types hooks bench models clean help
+.PHONY: demo test test-fast coverage mutants lint types hooks bench models clean help
 
 help:  ## what there is to make
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 .venv/installed: requirements.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -m venv .venv || { echo "no venv module: apt-get install python3-venv" >&2; exit 1; }
@@ -18,6 +19,12 @@ demo: .venv/installed  ## the whole story on the sample wiki, in minutes, no net
 
 test: .venv/installed  ## the whole test suite
 	@$(BIN)/pytest
+
+test-fast: .venv/installed  ## the tests that need no server and no browser and are not slow
+	@$(BIN)/pytest -m $(FAST)
+
+coverage: .venv/installed  ## how much of flows, tasks and deployments those run
+	@$(BIN)/pytest -m $(FAST) --cov=flows --cov=tasks --cov=deployments --cov-report=term:skip-covered
 
 mutants: .venv/installed  ## faults put into every formula, and those the fast tests miss (hours; goes on where it was)
 	@nice $(BIN)/python tests/mutants.py run

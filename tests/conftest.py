@@ -16,6 +16,13 @@ os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ.pop("PREFECT_API_URL", None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the Prefect server, in itself or through another fixture; `make test-fast` leaves it out."""
+    for item in items:
+        if "prefect_server" in getattr(item, "fixturenames", ()):
+            item.add_marker("server")
+
+
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """A real server on SQLite for the whole session (10 s to start on a machine that is not shared)."""

@@ -28,6 +28,7 @@ LOGIN = 'export PREFECT_API_URL=http://127.0.0.1:4200/api PREFECT_API_AUTH_STRIN
 CASES = {
     "make demo": "test_make (its recipe alone: `wikistyle run` is below)",
     "make test": "test_make (this is one of its tests)",
+    "make test-fast": "test_make (its recipe alone: a part of `make test`)",
     ".venv/bin/wikistyle profiles": "test_looking_around",
     ".venv/bin/wikistyle run --help": "test_looking_around",
     "cp deployments/profiles/simpsons.yaml mine.yaml": "test_a_wiki_of_ones_own",
@@ -80,8 +81,9 @@ def test_every_case_is_a_command_of_a_readme_and_names_a_test():
 
 
 def test_make():
-    """What `make demo` and `make test` would run, of this environment's commands."""
-    for target, does in (("demo", "wikistyle run --profile sample"), ("test", "pytest")):
+    """What the README's make targets would run, of this environment's commands."""
+    fast = 'pytest -m "not e2e and not server and not slow"'
+    for target, does in (("demo", "wikistyle run --profile sample"), ("test", "pytest"), ("test-fast", fast)):
         command = ["make", "--dry-run", "--assume-old=.venv/installed", target]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout.strip().endswith(f".venv/bin/{does}")

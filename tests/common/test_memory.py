@@ -103,6 +103,7 @@ def test_records_of_another_shape_are_not_known(memory):
     assert memory.load() == {}
 
 
+@pytest.mark.slow
 def test_readers_and_writers_beside_merges_lose_nothing(memory):
     """Two writers and a merger at work while a reader looks: it never knows less than before."""
     remember(memory, "first")

@@ -172,6 +172,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 
+@pytest.mark.slow
 def test_eight_threads_of_large_pictures_take_no_more_than_the_bound(tmp_path):
     """Memory of a process of its own. Twelve pictures of 16 megapixels, four of them at once."""
     command = [sys.executable, "-c", LARGE, str(tmp_path), "12"]

@@ -128,6 +128,7 @@ def test_what_the_settings_tell_is_told_before_anything_starts(tmp_path, setting
     assert list(tmp_path.iterdir()) == [], "Prefect would have made its home"
 
 
+@pytest.mark.slow
 def test_the_command_after_a_failure_is_the_users_own_and_runs(tmp_path):
     """Typed in another folder, with what a shell would take apart; then pasted as it was printed."""
     port, here = free_port(), tmp_path / "else where"

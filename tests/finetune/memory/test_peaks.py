@@ -33,6 +33,7 @@ def peaks_of(base: Base, settings: FinetuneSettings, machine: Machine) -> dict[s
     return {peak.stage: peak.bytes for peak in predict_peaks(base, settings, machine)}
 
 
+@pytest.mark.slow
 def test_every_stage_of_stable_diffusion_at_512_px_fits_a_card_of_24_gb():
     peaks = peaks_of(STABLE_DIFFUSION, FinetuneSettings(resolution=512, **FULL), CARD)
     assert list(peaks) == [
@@ -45,6 +46,7 @@ def test_every_stage_of_stable_diffusion_at_512_px_fits_a_card_of_24_gb():
     assert peaks["decoder step"] < 13 * GIB
 
 
+@pytest.mark.slow
 def test_a_larger_batch_of_the_decoder_takes_no_more_and_nor_does_a_larger_picture_encoded(base):
     plain = settings_for(base, resolution=512, batch_size=1, decoder_batch_size=4)
     small = replace(load_base_configs(base, None), vae=VAE)  # only the VAE matters here
@@ -64,6 +66,7 @@ def test_pictures_at_once_are_bound_by_their_pixels(resolution):
     assert at_once == 1 or at_once * resolution**2 <= 4 * 512**2
 
 
+@pytest.mark.slow
 def test_the_decoder_stage_holds_no_unet_and_takes_what_was_predicted(dataset, base, store, tmp_path):
     """The live tensors of a whole training: were the UNet or its optimizer still held, they'd be counted."""
     settings = settings_for(base, epochs=2, decoder_epochs=2, held_out=0.0)
@@ -102,6 +105,7 @@ def measured(step: Any) -> int:
     return peak
 
 
+@pytest.mark.slow
 def test_the_count_is_what_the_allocator_gives_out(base):
     """Encoding and decoder steps with real tensors, by torch's profiler; a CPU pads fewer channels than 16."""
     settings = settings_for(base, resolution=64)
@@ -149,6 +153,7 @@ def test_checkpointing_the_decoder_changes_no_bit_and_keeps_less(precision, base
     assert kept[1] < kept[0] / 3
 
 
+@pytest.mark.slow
 def test_gradients_of_a_decoder_step_in_parts_are_those_of_the_whole(base, dataset, store, tmp_path, monkeypatch):
     settings = settings_for(base, decoder_batch_size=6, decoder_learning_rate=1e-3, epochs=1)
     whole = run(dataset, settings, tmp_path / "whole", store)

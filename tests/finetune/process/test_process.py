@@ -33,6 +33,7 @@ def cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sign", "length"),
     [
@@ -65,6 +66,7 @@ def test_sigterm_at_any_time_ends_it_in_seconds_and_the_next_goes_on(
     assert run(dataset, settings, tmp_path / "t", store) == run(dataset, settings, tmp_path / "whole", store)
 
 
+@pytest.mark.slow
 def test_a_caller_that_is_killed_ends_the_training_with_its_state_saved(dataset, base, store, tmp_path):
     settings = settings_for(base, epochs=10_000, snapshot_every=10_000, checkpoint_steps=1_000_000, held_out=0.0)
     job = TrainingJob(dataset=dataset, settings=settings, folder=str(tmp_path / "t"))
@@ -87,6 +89,7 @@ def test_a_caller_that_is_killed_ends_the_training_with_its_state_saved(dataset,
     assert progress_in(tmp_path / "t").step >= seen
 
 
+@pytest.mark.slow
 def test_a_caller_that_ends_ends_the_training_and_the_next_goes_on(dataset, base, store, tmp_path):
     job = TrainingJob(dataset=dataset, settings=settings_for(base, epochs=20), folder=str(tmp_path / "t"))
     steps = []
@@ -101,12 +104,14 @@ def test_a_caller_that_ends_ends_the_training_and_the_next_goes_on(dataset, base
     assert resumed == run(dataset, job.settings, tmp_path / "whole", store)
 
 
+@pytest.mark.slow
 def test_the_childs_error_is_raised_here_as_it_is(base, store, tmp_path):
     job = TrainingJob(dataset=str(tmp_path / "nothing"), settings=settings_for(base), folder=str(tmp_path / "t"))
     with pytest.raises(DatasetError, match="nothing can't be loaded"):
         launch(job)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_twice_the_batch(dataset, base, store, tmp_path):
     plain = {"epochs": 3, "snapshot_every": 1, "caption_dropout": 0.3, "decoder_epochs": 1}
     one = settings_for(base, batch_size=4, **plain)
@@ -126,11 +131,13 @@ def test_two_processes_train_as_one_with_twice_the_batch(dataset, base, store, t
             torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_processes_that_are_not_there_are_missed(dataset, base, store, tmp_path):
     with pytest.raises(FinetuneError, match="processes is 2, but 1 train"):
         run(dataset, settings_for(base, processes=2), tmp_path / "t", store)
 
 
+@pytest.mark.slow
 def test_two_processes_stop_together_and_go_on(dataset, base, store, tmp_path):
     settings = settings_for(base, batch_size=2, processes=2, epochs=40, decoder_epochs=0, held_out=0.0)
     job = TrainingJob(dataset=dataset, settings=settings, folder=str(tmp_path / "t"))

@@ -22,6 +22,8 @@ from tasks.finetune.training.intact import keep
 from tasks.finetune.training.preview_files import keep_previews, kept_previews
 from tests.finetune.tiny import finished, run, settings_for, states_of
 
+pytestmark = pytest.mark.slow
+
 LENGTHS = {"epochs": 4, "decoder_epochs": 3, "checkpoint_steps": 2}
 AT_UNET, AT_DECODER = 11, 5  # steps of 16 and of 9 after which the two stopped trainings stopped
 

@@ -92,6 +92,7 @@ def console(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_deleted_runs_objects_go_and_a_kept_runs_stay(store, tmp_path):
     old, kept, shared = make_run("old", store, "a cat"), make_run("kept", store, "a dog"), store.put(b"in parts")
     handoff.keep("sample", "collect", collected(store, shared))
@@ -125,6 +126,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_objects_stay_while_another_process_uses_the_store(store):
     key = store.put(b"what a deleted run referred to")
     with subprocess.Popen([sys.executable, "-c", USER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as user:
