@@ -16,13 +16,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
 import stamina
 
 from benchmarks.sidebyside import Result
+
+if TYPE_CHECKING:  # loaded by the bare process alone
+    from flows.common.report import Collected, Finetuned, Shown
+    from flows.common.settings import Settings
+    from tasks.common.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 # Short against the minutes in which a machine's speed drifts, and against the timeouts of connections held up by it.
@@ -166,27 +171,29 @@ def _busy(error: Exception) -> bool:
 
 def bare() -> None:
     """The sample story by the stages' plain functions, without Prefect, artifacts or caches."""
-    from flows.common.report import Collected, Finetuned, Shown
     from flows.common.run_folder import write_run
-    from flows.common.sample_wiki import reachable
     from flows.common.settings import load_profile, located
-    from tasks.animate.films import denoising_film, drift_film
+    from tasks.common.store import Store
+
+    store, settings = Store(), located(load_profile("sample"))
+    collected = _collect(settings, store)
+    finetuned = _finetune(settings, collected)
+    shown = _show(settings, finetuned, store)
+    write_run(Path(os.environ["WIKISTYLE_HOME"]) / "run", settings, collected, finetuned, shown, store)
+
+
+def _collect(settings: "Settings", store: "Store") -> "Collected":
+    from flows.common.report import Collected
+    from flows.common.sample_wiki import reachable
     from tasks.caption.captioner import caption_stored
     from tasks.caption.identity import checked_identity, provenance
     from tasks.caption.records import to_rows
-    from tasks.common.store import Store
     from tasks.convert.convert import convert_stored, to_jpegs
     from tasks.convert.duplicates import drop_duplicates
     from tasks.dataset.build import build_dataset
     from tasks.dataset.records import DatasetSource
-    from tasks.diffusion.pipeline import best_device, load_base, put_in
-    from tasks.finetune.process.job import TrainingJob
-    from tasks.finetune.process.launch import launch
-    from tasks.sample.denoise import draw_denoising
-    from tasks.sample.draw import draw_snapshot
     from tasks.scrape.scrape import scrape
 
-    store, settings = Store(), located(load_profile("sample"))
     with reachable(settings) as reached:
         inventory, originals, missing = asyncio.run(scrape(reached.scrape, store))
     jpegs, damaged = to_jpegs(originals, convert_stored([o.key for o in originals], settings.convert, store))
@@ -201,10 +208,31 @@ def bare() -> None:
     )  # fmt: skip
     ordered = tuple(sorted(rows, key=lambda row: (row.jpeg.key, row.jpeg.original.image.title)))
     dataset = build_dataset(ordered, rejects, source, settings.dataset, store)
+    return Collected(
+        dataset=dataset, wiki=inventory.wiki, site_name=inventory.site_name, listed=inventory.listed,
+        duplicates=0, rejects=rejects, stages=(),
+    )  # fmt: skip
+
+
+def _finetune(settings: "Settings", collected: "Collected") -> "Finetuned":
+    from flows.common.report import Finetuned
+    from tasks.finetune.process.job import TrainingJob
+    from tasks.finetune.process.launch import launch
+
     folder = Path(os.environ["WIKISTYLE_TRAINING"]) / "one"
-    training = launch(TrainingJob(dataset=dataset, settings=settings.finetune, folder=str(folder)))
+    job = TrainingJob(dataset=collected.dataset, settings=settings.finetune, folder=str(folder))
+    return Finetuned(training=launch(job), stages=())
+
+
+def _show(settings: "Settings", finetuned: "Finetuned", store: "Store") -> "Shown":
+    from flows.common.report import Shown
+    from tasks.animate.films import denoising_film, drift_film
+    from tasks.diffusion.pipeline import best_device, load_base, put_in
+    from tasks.sample.denoise import draw_denoising
+    from tasks.sample.draw import draw_snapshot
+
     loaded, drawn = load_base(settings.finetune.base_model, None, *best_device()), []
-    for snapshot in training.snapshots:
+    for snapshot in finetuned.training.snapshots:
         put_in(loaded, snapshot, store)
         drawn += draw_snapshot(loaded.pipe, snapshot.epoch, settings.sample, store)
     denoising = draw_denoising(loaded.pipe, settings.sample, store)
@@ -213,13 +241,7 @@ def bare() -> None:
         for prompt in settings.sample.prompts
     ]
     films.append(denoising_film(settings.sample.filmed_prompt, list(denoising), settings.animate, store))
-    collected = Collected(
-        dataset=dataset, wiki=inventory.wiki, site_name=inventory.site_name, listed=inventory.listed,
-        duplicates=0, rejects=rejects, stages=(),
-    )  # fmt: skip
-    shown = Shown(samples=tuple(drawn), denoising=tuple(denoising), animations=tuple(films), stages=())
-    target = Path(os.environ["WIKISTYLE_HOME"]) / "run"
-    write_run(target, settings, collected, Finetuned(training=training, stages=()), shown, store)
+    return Shown(samples=tuple(drawn), denoising=tuple(denoising), animations=tuple(films), stages=())
 
 
 if __name__ == "__main__":

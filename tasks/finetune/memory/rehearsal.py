@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from tasks.common.records import Record
+from tasks.common.records import Record, Snapshot
 from tasks.common.store import Store
 from tasks.diffusion.assemble import assemble
 from tasks.diffusion.loading import load_part
@@ -95,34 +95,11 @@ def rehearse(
         folder = Path(name)
         log("building the models")
         write_base(folder / "base")
-        small = settings.model_copy(
-            update={
-                "base_model": str(folder / "base"), "revision": None, "batch_size": 1, "gradient_accumulation": 1,
-                "gradient_checkpointing": True, "epochs": 1, "snapshot_every": 1, "held_out": 0.0,
-                "decoder_epochs": 0, "ema_decay": 0.0, "processes": 1, "validation_prompts": (),
-            }
-        )  # fmt: skip
-        count = COMPARED_STEPS if compare else STEPS
-        _write_pictures(folder / "data", count, small.resolution)
-        report = _predict(settings, small, drawn)
-        store, steps = Store(str(folder / "store")), []
-
-        def seen(stage: str, step: Step) -> None:
-            steps.append((time.monotonic(), step))
-            log(f"step {step.step}: {describe(step)}")
-
-        training = train(
-            TrainingJob(dataset=str(folder / "data"), settings=small, folder=str(folder / "training")), store, seen,
-            log=log,
-        )  # fmt: skip
-        snapshot = training.snapshots[-1]
+        small = _shortened(settings, folder / "base")
+        _write_pictures(folder / "data", COMPARED_STEPS if compare else STEPS, small.resolution)
+        report, store = _predict(settings, small, drawn), Store(str(folder / "store"))
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        update: dict[str, Any] = {
-            "losses": tuple(step.loss for _, step in steps),
-            "seconds_per_step": (steps[-1][0] - steps[count // 2 - 1][0]) / (count // 2),
-            "peak_memory": peak_memory(device),
-            "snapshot_bytes": snapshot.unet.bytes if snapshot.unet else 0,
-        }
+        snapshot, update = _trained(folder, small, store, device, log)
         log("sampling from the snapshot")
         assemble(small.base_model, None, snapshot, folder / "model", store)
         _sample(folder / "model", small.resolution, device)
@@ -130,6 +107,38 @@ def rehearse(
             log("the same steps, encoding in the loop")
             update["encoding_in_the_loop"] = _seconds_in_the_loop(small, str(folder / "data"), store, device)
         return report.model_copy(update=update)
+
+
+def _shortened(settings: FinetuneSettings, base: Path) -> FinetuneSettings:
+    """The same training of `base` for one epoch of steps of one picture each, and nothing beside it."""
+    return settings.model_copy(
+        update={
+            "base_model": str(base), "revision": None, "batch_size": 1, "gradient_accumulation": 1,
+            "gradient_checkpointing": True, "epochs": 1, "snapshot_every": 1, "held_out": 0.0,
+            "decoder_epochs": 0, "ema_decay": 0.0, "processes": 1, "validation_prompts": (),
+        }
+    )  # fmt: skip
+
+
+def _trained(
+    folder: Path, small: FinetuneSettings, store: Store, device: torch.device, log: Callable[[str], None]
+) -> tuple[Snapshot, dict[str, Any]]:
+    """The last snapshot of a training of the pictures in the folder, and what the report says of the training."""
+    steps: list[tuple[float, Step]] = []
+
+    def seen(stage: str, step: Step) -> None:
+        steps.append((time.monotonic(), step))
+        log(f"step {step.step}: {describe(step)}")
+
+    job = TrainingJob(dataset=str(folder / "data"), settings=small, folder=str(folder / "training"))
+    snapshot = train(job, store, seen, log=log).snapshots[-1]
+    timed = len(steps) // 2  # the last half
+    return snapshot, {
+        "losses": tuple(step.loss for _, step in steps),
+        "seconds_per_step": (steps[-1][0] - steps[-1 - timed][0]) / timed,
+        "peak_memory": peak_memory(device),
+        "snapshot_bytes": snapshot.unet.bytes if snapshot.unet else 0,
+    }
 
 
 def _predict(settings: FinetuneSettings, small: FinetuneSettings, drawn: int) -> Report:

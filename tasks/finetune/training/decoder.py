@@ -9,9 +9,7 @@ model made for the base VAE stay valid.
 
 import contextlib
 import math
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,18 +19,19 @@ from diffusers import AutoencoderKL
 
 from tasks.common.seeds import generator_for
 from tasks.diffusion.snapshots import decoder_parameters
-from tasks.finetune.errors import Interrupted, LossError
-from tasks.finetune.memory.prediction import peak_memory, pictures_at_once
+from tasks.finetune.errors import LossError
+from tasks.finetune.memory.prediction import pictures_at_once
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.training.data import Row, pixels
 from tasks.finetune.training.latents import LatentCache
-from tasks.finetune.training.loss import cosine, order
+from tasks.finetune.training.loss import cosine
 from tasks.finetune.training.made import DecoderMade, DecoderProgress
 from tasks.finetune.training.parts import decoder_plan
-from tasks.finetune.training.resume import Resume
 from tasks.finetune.training.state import load_state, save_state
-from tasks.finetune.training.steps import Step
+from tasks.finetune.training.steps_loop import LoopContext, LoopParts, go_through_steps
 
+# Pictures with their latents, in the same order
+Encoded = tuple[LatentCache, list[Row]]
 # (step, decoder weights by name, held-out PSNR) → what was made
 SaveDecoder = Callable[[int, dict[str, torch.Tensor], float | None], DecoderMade]
 
@@ -56,59 +55,37 @@ def picture_psnr(vae: Any, z: torch.Tensor, target: torch.Tensor) -> torch.Tenso
 
 
 def train_decoder(
-    vae: AutoencoderKL,
-    latents: LatentCache,
-    rows: list[Row],
-    held_out: tuple[LatentCache, list[Row]] | None,
-    wanted: set[int],
-    settings: FinetuneSettings,
-    folder: Path,
-    resume: Resume[DecoderMade],
-    accelerator: Accelerator,
-    save_decoder: SaveDecoder,
-    report: Callable[[Step], None],
-    stopping: Callable[[], bool],
-) -> DecoderProgress:
-    """Train the decoder from `resume` with L1 on pixels; returns the progress. Same errors as `train_unet`.
+    vae: AutoencoderKL, trained: Encoded, held_out: Encoded | None, wanted: set[int], save_decoder: SaveDecoder,
+    context: LoopContext[DecoderMade],
+) -> DecoderProgress:  # fmt: skip
+    """Train the decoder from `context.resume` with L1 on pixels; returns the progress. Same errors as `train_unet`.
 
     After each of the `wanted` steps it has a snapshot, made by `save_decoder` unless it is there already.
     """
-    device = accelerator.device
-    vae.to(device)
+    settings, accelerator, progress = context.settings, context.accelerator, context.resume.progress
+    latents, rows = trained
+    vae.to(accelerator.device)
     named = prepare_decoder(vae, settings)
     optimizer = new_decoder_optimizer(named, settings)
-    progress = resume.progress
-    if resume.state:
-        load_state(resume.state, named, optimizer, None)
+    if context.resume.state:
+        load_state(context.resume.state, named, optimizer, None)
     batch, per_epoch = decoder_plan(len(rows), settings)
     steps = per_epoch * settings.decoder_epochs
-    missing = {step for step in wanted if not progress.has(step)}
-    began, first = time.monotonic(), progress.step
 
     def snapshot() -> None:
-        value = psnr(vae, held_out[0], held_out[1], settings.resolution, device) if held_out else None
+        value = psnr(vae, *held_out, settings.resolution, accelerator.device) if held_out else None
         progress.add(save_decoder(progress.step, named, value))  # type: ignore[arg-type]
 
-    if progress.step in missing:
-        snapshot()
-    for step in range(progress.step, steps):
-        epoch, within = divmod(step, per_epoch)
-        chosen = order(settings.seed, epoch, len(rows))[within * batch : (within + 1) * batch]
-        rate = cosine(step, steps, settings.decoder_learning_rate)
-        loss = optimize_decoder(vae, named, optimizer, latents, rows, chosen, step, rate, settings, accelerator)
-        progress.step = step + 1
-        progress.losses.append(loss)
-        took = (time.monotonic() - began) / (step + 1 - first)
-        peak, left = peak_memory(device), took * (steps - step - 1)
-        report(Step(step + 1, steps, (step + 1) / per_epoch, loss, rate, batch / took, peak, left))
-        if step + 1 in missing:
-            snapshot()
-        stop, last = stopping(), step + 1 == steps
-        if last or stop or step + 1 in missing or (step + 1) % settings.checkpoint_steps == 0:
-            save_state(folder, named, optimizer, None, progress)
-        if stop and not last:
-            raise Interrupted(f"decoder stopped at step {step + 1} of {steps}; run the stage again to go on from there")
-    return progress
+    parts = LoopParts(
+        name="decoder", count=len(rows), batch=batch, per_epoch=per_epoch, steps=steps, wanted=wanted,
+        rate=lambda step: cosine(step, steps, settings.decoder_learning_rate),
+        optimize=lambda step, chosen, rate: optimize_decoder(
+            vae, named, optimizer, latents, rows, chosen, step, rate, settings, accelerator
+        ),
+        snapshot=snapshot,
+        save=lambda: save_state(context.folder, named, optimizer, None, progress),
+    )  # fmt: skip
+    return go_through_steps(parts, context)
 
 
 def prepare_decoder(vae: Any, settings: FinetuneSettings) -> dict[str, torch.nn.Parameter]:

@@ -9,23 +9,21 @@ to go on after a kill exactly as if nothing had happened.
 
 import contextlib
 import math
-import time
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from diffusers import DDPMScheduler, UNet2DConditionModel
 
-from tasks.finetune.errors import Interrupted, LossError
-from tasks.finetune.memory.prediction import peak_memory
+from tasks.finetune.errors import LossError
 from tasks.finetune.settings import FinetuneSettings
-from tasks.finetune.training.loss import draw, learning_rate, order
+from tasks.finetune.training.loss import draw, learning_rate
 from tasks.finetune.training.made import UnetMade, UnetProgress
 from tasks.finetune.training.objective import TrainingData, held_out_loss, predict
-from tasks.finetune.training.resume import Resume
-from tasks.finetune.training.steps import Step, plan
+from tasks.finetune.training.steps import plan
+from tasks.finetune.training.steps_loop import LoopContext, LoopParts, go_through_steps
 from tasks.finetune.training.train_state import TrainState, as_snapshot, prepare, save
 
 # (epoch, step, UNet with the snapshot's weights, mean train loss of the epoch, held-out loss) → what was made
@@ -33,31 +31,23 @@ SaveSnapshot = Callable[[int, int, torch.nn.Module, float | None, float | None],
 
 
 def train_unet(
-    unet: UNet2DConditionModel,
-    scheduler: DDPMScheduler,
-    data: TrainingData,
-    settings: FinetuneSettings,
-    folder: Path,
-    resume: Resume[UnetMade],
-    epochs: dict[int, int],
-    accelerator: Accelerator,
-    save_snapshot: SaveSnapshot,
-    report: Callable[[Step], None],
-    stopping: Callable[[], bool],
-) -> UnetProgress:
-    """Train in place from `resume` to the last of the steps in `epochs` (epoch → step); returns the progress.
+    unet: UNet2DConditionModel, scheduler: DDPMScheduler, data: TrainingData, epochs: dict[int, int],
+    save_snapshot: SaveSnapshot, context: LoopContext[UnetMade],
+) -> UnetProgress:  # fmt: skip
+    """Train in place from `context.resume` to the last of the steps in `epochs` (epoch → step); returns the progress.
 
-    After each of them it has a snapshot, made by `save_snapshot` unless it is there already. States go to `folder`.
+    After each of them it has a snapshot, made by `save_snapshot` unless it is there already.
     Raises LossError before the optimizer moves when a loss is not finite, and Interrupted, with the state saved,
-    when `stopping()` turns true.
+    when `context.stopping()` turns true.
     """
-    train_state = prepare(unet, settings, resume, accelerator)
-    progress, ids = train_state.progress, data.latents.ids
-    batch, per_epoch = plan(len(ids), settings, accelerator.num_processes)
-    steps, began, first = max(epochs.values()), time.monotonic(), progress.step
-    missing = {step: epoch for epoch, step in epochs.items() if not progress.has(step)}
+    settings, accelerator = context.settings, context.accelerator
+    train_state = prepare(unet, settings, context.resume, accelerator)
+    progress, count, steps = train_state.progress, len(data.latents.ids), max(epochs.values())
+    batch, per_epoch = plan(count, settings, accelerator.num_processes)
+    epoch_of = {step: epoch for epoch, step in epochs.items()}
 
-    def snapshot(epoch: int) -> None:
+    def snapshot() -> None:
+        epoch = epoch_of[progress.step]
         with as_snapshot(train_state) as model:
             held = held_out_loss(model, data, settings, scheduler, accelerator.device)
             losses = progress.losses[(epoch - 1) * per_epoch : epoch * per_epoch] if epoch else []
@@ -65,31 +55,17 @@ def train_unet(
             if accelerator.is_main_process:
                 progress.add(save_snapshot(epoch, progress.step, model, mean, held))
 
-    if progress.step in missing:
-        snapshot(missing[progress.step])
-    # All processes look from here on, and stop after a step: none may leave another in the middle of one.
-    _agreed(stopping(), accelerator)
-    for step in range(progress.step, steps):
-        epoch, within = divmod(step, per_epoch)
-        rate = learning_rate(step, steps, settings)
-        rows = order(settings.seed, epoch, len(ids))[within * batch : (within + 1) * batch]
-        loss = optimize(train_state, rows, step, rate, data, scheduler, settings, accelerator)
-        progress.step = step + 1
-        progress.losses.append(loss)
-        took = (time.monotonic() - began) / (step + 1 - first)
-        peak, left = peak_memory(accelerator.device), took * (steps - step - 1)
-        report(Step(step + 1, steps, (step + 1) / per_epoch, loss, rate, batch / took, peak, left))
-        last = step + 1 == steps
-        if step + 1 in missing:
-            snapshot(missing[step + 1])
-        stop = _agreed(stopping(), accelerator)
-        if last or step + 1 in missing or stop or (step + 1) % settings.checkpoint_steps == 0:
-            save(train_state, folder, accelerator)
-        if stop and not last:
-            raise Interrupted(
-                f"training stopped at step {step + 1} of {steps}; run the stage again to go on from there"
-            )
-    return progress
+    parts = LoopParts(
+        name="training", count=count, batch=batch, per_epoch=per_epoch, steps=steps, wanted=set(epoch_of),
+        rate=lambda step: learning_rate(step, steps, settings),
+        optimize=lambda step, rows, rate: optimize(
+            train_state, rows, step, rate, data, scheduler, settings, accelerator
+        ),
+        snapshot=snapshot,
+        save=lambda: save(train_state, context.folder, accelerator),
+    )  # fmt: skip
+    together = replace(context, stopping=lambda: _agreed(context.stopping(), accelerator))
+    return go_through_steps(parts, together)
 
 
 def optimize(

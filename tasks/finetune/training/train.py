@@ -40,6 +40,7 @@ from tasks.finetune.training.preview import draw_previews
 from tasks.finetune.training.preview_files import keep_previews
 from tasks.finetune.training.resume import Resume, alone_in, resume_from
 from tasks.finetune.training.state import saved_progress, states_in
+from tasks.finetune.training.steps_loop import LoopContext
 from tasks.finetune.training.tensorboard import Report, log_snapshot, open_board, with_board
 
 # The first process may encode the data set, or write a snapshot, for this long while the others wait.
@@ -229,10 +230,8 @@ def _unet_loop(work: Work, data: TrainingData, folder: Path, resume: Resume[Unet
         return UnetMade(step=step, file=file, train_loss=train_loss, heldout_loss=held)
 
     report = with_board(work.report, board) if board else work.report
-    return train_unet(
-        unet, scheduler, data, settings, folder, resume, work.epochs, work.accelerator, save,
-        lambda step: report("unet", step), work.stopping,
-    )  # fmt: skip
+    context = LoopContext(settings, folder, resume, work.accelerator, lambda step: report("unet", step), work.stopping)
+    return train_unet(unet, scheduler, data, work.epochs, save, context)
 
 
 def _train_decoder(work: Work, data: TrainingData) -> DecoderTrained:
@@ -259,10 +258,10 @@ def _train_decoder(work: Work, data: TrainingData) -> DecoderTrained:
             return DecoderMade(step=step, file=file, psnr=psnr)
 
         report, before = with_board(work.report, board), perceived()
-        progress = train_decoder(
-            vae, data.latents, work.trained, held, set(steps.values()), settings, folder, resume, work.accelerator,
-            save, lambda step: report("decoder", step), work.stopping,
-        )  # fmt: skip
+        context = LoopContext(
+            settings, folder, resume, work.accelerator, lambda step: report("decoder", step), work.stopping
+        )
+        progress = train_decoder(vae, (data.latents, work.trained), held, set(steps.values()), save, context)
         after = perceived()
     made = {one.step: one for one in progress.snapshots}
     return DecoderTrained(tuple(made[step] for step in steps.values()), before, after)

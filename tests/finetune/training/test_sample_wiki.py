@@ -22,6 +22,7 @@ from tasks.finetune.training.latents import cache_latents
 from tasks.finetune.training.made import DecoderMade, DecoderProgress
 from tasks.finetune.training.parts import decoder_plan
 from tasks.finetune.training.resume import Resume
+from tasks.finetune.training.steps_loop import LoopContext
 
 WIKI = Path(__file__).parents[3] / "samples" / "wiki"
 
@@ -70,10 +71,10 @@ def test_the_decoder_gains_3_db_on_drawings_of_the_wiki_it_never_saw(sample_data
         return DecoderMade(step=step, file=None, psnr=value)
 
     last = decoder_plan(len(trained), settings)[1] * settings.decoder_epochs
-    progress = train_decoder(
-        vae, encoded[0], trained, (encoded[1], held_out), {0, last}, settings, tmp_path,
-        Resume(None, DecoderProgress()), accelerator, nothing_kept, lambda step: None, lambda: False,
-    )  # fmt: skip
+    context = LoopContext(
+        settings, tmp_path, Resume(None, DecoderProgress()), accelerator, lambda step: None, lambda: False
+    )
+    progress = train_decoder(vae, (encoded[0], trained), (encoded[1], held_out), {0, last}, nothing_kept, context)
     before, after = (progress.snapshots[i].psnr for i in (0, -1))
     assert before
     assert after
