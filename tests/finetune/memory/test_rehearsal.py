@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tasks.finetune.memory.rehearsal import rehearse
 from tests.finetune.tiny import settings_for
 from tests.sample.tiny import save_base
