@@ -83,6 +83,7 @@ def off(found: Image.Image | bytes, wanted: Image.Image | bytes) -> int:
     return int(np.abs(pixels(found) - pixels(wanted)).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", OPTIONS)
 def test_each_picture_is_the_one_diffusers_own_pipeline_draws(option, base, plain, store):
     settings = SETTINGS.model_copy(update=OPTIONS[option])

@@ -54,6 +54,7 @@ def clip():
     return rank
 
 
+@pytest.mark.slow
 def test_the_base_draws_what_it_is_asked_for(clip):
     from diffusers import StableDiffusionPipeline
 

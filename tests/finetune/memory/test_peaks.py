@@ -105,6 +105,7 @@ def measured(step: Any) -> int:
     return peak
 
 
+@pytest.mark.slow
 def test_the_count_is_what_the_allocator_gives_out(base):
     """Encoding and decoder steps with real tensors, by torch's profiler; a CPU pads fewer channels than 16."""
     settings = settings_for(base, resolution=64)
@@ -152,6 +153,7 @@ def test_checkpointing_the_decoder_changes_no_bit_and_keeps_less(precision, base
     assert kept[1] < kept[0] / 3
 
 
+@pytest.mark.slow
 def test_gradients_of_a_decoder_step_in_parts_are_those_of_the_whole(base, dataset, store, tmp_path, monkeypatch):
     settings = settings_for(base, decoder_batch_size=6, decoder_learning_rate=1e-3, epochs=1)
     whole = run(dataset, settings, tmp_path / "whole", store)

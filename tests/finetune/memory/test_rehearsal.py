@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from tasks.finetune.memory.rehearsal import rehearse
 from tests.finetune.tiny import settings_for
 from tests.sample.tiny import save_base
 
 
+@pytest.mark.slow
 def test_a_rehearsal_trains_saves_loads_samples_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     said = []

@@ -22,6 +22,8 @@ from tasks.finetune.training.intact import keep
 from tasks.finetune.training.preview_files import keep_previews, kept_previews
 from tests.finetune.tiny import finished, run, settings_for, states_of
 
+pytestmark = pytest.mark.slow
+
 LENGTHS = {"epochs": 4, "decoder_epochs": 3, "checkpoint_steps": 2}
 AT_UNET, AT_DECODER = 11, 5  # steps of 16 and of 9 after which the two stopped trainings stopped
 
@@ -99,7 +101,6 @@ def rewrite(path: Path, damage: Callable[[bytes], bytes]) -> None:
     path.write_bytes(damage(path.read_bytes()))
 
 
-@pytest.mark.slow
 @every_damage
 def test_a_damaged_unet_state_costs_the_steps_since_the_one_before(damage, go_on, tmp_path):
     steps, said = go_on("unet", lambda folder: rewrite(states_of("unet", folder)[0], damage))
@@ -111,7 +112,6 @@ def test_a_damaged_unet_state_costs_the_steps_since_the_one_before(damage, go_on
     assert len(list((tmp_path / "t").glob("unet-*/step-000000011-*.damaged"))) == 1
 
 
-@pytest.mark.slow
 @every_damage
 def test_a_damaged_decoder_state_costs_the_steps_since_the_one_before(damage, go_on):
     steps, said = go_on("decoder", lambda folder: rewrite(states_of("decoder", folder)[0], damage))
@@ -130,7 +130,6 @@ def test_all_states_damaged_it_starts_again_and_says_so(go_on):
     assert said[-1].endswith("it is trained from the start")
 
 
-@pytest.mark.slow
 @every_damage
 def test_damaged_latents_are_encoded_again(damage, go_on, tmp_path):
     steps, said = go_on("unet", lambda folder: rewrite(max(folder.glob("latents-*"), key=size), damage))
@@ -144,7 +143,6 @@ def size(path: Path) -> int:
     return path.stat().st_size
 
 
-@pytest.mark.slow
 @every_damage
 def test_a_damaged_result_is_put_together_again_without_training(damage, go_on):
     def worded(data: bytes) -> bytes:
@@ -236,7 +234,6 @@ def lose_at(moment: tuple[str, int], root: Path, once: bool) -> Callable[..., No
     return report
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moment", [("unet", 9), ("unet", 15), ("unet", 16), ("decoder", 2), ("decoder", 8)])
 def test_snapshots_lost_while_it_trains_are_there_at_the_end(moment, dataset, base, begun, tmp_path):
     store, said = Store(str(tmp_path / "store")), []
