@@ -13,6 +13,8 @@ from tasks.finetune.errors import Interrupted
 from tasks.finetune.settings import FinetuneSettings
 from tests.finetune.tiny import png, run, settings_for, states_of, write_dataset
 
+pytestmark = pytest.mark.slow
+
 # Of the dataset's pictures 13 are trained on: an epoch is 4 steps of 3 for the UNet, 3 of 4 for the decoder.
 
 
@@ -38,7 +40,6 @@ def after(dataset, base, store, tmp_path):
     return steps_after
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "decoder"),
     [({"decoder_batch_size": 2}, 6), ({"decoder_epochs": 2}, 6), ({"decoder_learning_rate": 1e-4}, 3)],
@@ -47,12 +48,10 @@ def test_a_decoder_setting_leaves_the_unet_as_it_is(change, decoder, after):
     assert after({}, then=change) == (0, decoder)
 
 
-@pytest.mark.slow
 def test_a_training_without_decoder_is_one_with_it_cut_short(after):
     assert after({}, then={"decoder_epochs": 0}) == (0, 0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "then"), [((4, 2), (4, 4)), ((6, 1), (6, 2)), ((6, 2), (6, 4)), ((5, 1), (5, 2))], ids=str
 )
