@@ -17,6 +17,7 @@ from tasks.finetune.errors import Interrupted
 from tests.finetune.tiny import finished, run, settings_for, states_of
 
 
+@pytest.mark.slow
 def test_two_compiled_steps_have_the_losses_of_two_plain_ones(dataset, base, store, tmp_path, monkeypatch):
     compiled = []
     compile_module = torch.nn.Module.compile
@@ -63,6 +64,7 @@ def test_moments_in_8_bits_train_and_resume_to_the_same_bits(dataset, base, stor
     assert states[0] == states[1]
 
 
+@pytest.mark.slow
 def test_a_base_that_predicts_velocity_learns_it(dataset, base, store, tmp_path):
     shutil.copytree(base, tmp_path / "base")
     path = tmp_path / "base" / "scheduler" / "scheduler_config.json"

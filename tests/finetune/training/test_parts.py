@@ -13,6 +13,8 @@ from tasks.finetune.errors import Interrupted
 from tasks.finetune.settings import FinetuneSettings
 from tests.finetune.tiny import png, run, settings_for, states_of, write_dataset
 
+pytestmark = pytest.mark.slow
+
 # Of the dataset's pictures 13 are trained on: an epoch is 4 steps of 3 for the UNet, 3 of 4 for the decoder.
 
 
