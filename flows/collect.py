@@ -13,7 +13,7 @@ from flows.common.settings import Settings, located
 from flows.common.stage import stage
 from tasks.caption.identity import checked_identity, provenance
 from tasks.caption.records import to_rows
-from tasks.caption.task import caption_batch
+from tasks.caption.task import caption_batch, release
 from tasks.common.garbage.references import keep_list
 from tasks.common.records import Inventory
 from tasks.common.store import Store
@@ -50,6 +50,8 @@ async def collect(settings: Settings) -> Collected:
     with stage("caption", "images") as captioning:
         identity = checked_identity(settings.caption.model, settings.caption.revision)
         captions = captioning.map(caption_batch, [jpeg.key for jpeg in jpegs], settings.caption, identity)
+        if captioning.ran:
+            release()
         rows, useless = to_rows(jpegs, captions)
         captioning.done(len(jpegs), len(rows), useless, captions_table(rows, store))
 

@@ -3,11 +3,11 @@
 from prefect import flow
 
 from flows.common import handoff
+from flows.common.base_model import base_in, note_base
 from flows.common.report import Collected, Finetuned
 from flows.common.run_names import name_run
-from flows.common.settings import Settings, located
+from flows.common.settings import Settings
 from flows.common.stage import stage
-from tasks.common.model_id import model_identity
 from tasks.common.records import DatasetRef
 from tasks.finetune import task as finetuning
 
@@ -26,10 +26,11 @@ def finetune(settings: Settings, dataset: DatasetRef | str | None = None) -> Fin
     if dataset is None:
         dataset = handoff.recall(settings.profile, "collect", Collected).dataset
     name_run("finetune", settings, dataset)
-    settings = located(settings)
+    base = base_in(settings)
     with stage("finetune") as tuning:
-        base = model_identity(settings.finetune.base_model, settings.finetune.revision)
-        training = tuning.run(finetuning.finetune, dataset, settings.finetune, base)
+        located = settings.finetune.model_copy(update={"base_model": base.model})
+        training = tuning.run(finetuning.finetune, dataset, located, base.identity)
+        training = note_base(training, settings, base.identity)
         pictures = training.images_trained + training.images_held_out
         tuning.done(pictures, len(training.snapshots), (), summary(training))
     finetuned = Finetuned(training=training, stages=(tuning.report,))

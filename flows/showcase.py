@@ -3,12 +3,12 @@
 from prefect import flow
 
 from flows.common import artifacts, handoff
+from flows.common.base_model import base_of
 from flows.common.report import Finetuned, Shown, StageReport
 from flows.common.run_names import name_run
-from flows.common.settings import Settings, located
+from flows.common.settings import Settings
 from flows.common.stage import stage
 from tasks.animate.task import animate_denoising, animate_drift
-from tasks.common.model_id import model_identity
 from tasks.common.progress import progress
 from tasks.common.records import Animation, Sample, Training
 from tasks.common.store import Store
@@ -20,13 +20,12 @@ def showcase(settings: Settings, training: Training | None = None) -> Shown:
     """Draw the same prompts and seeds from every snapshot, then make a film for each prompt and one of denoising.
 
     Args:
-        settings: All settings of the run; this part reads those of sample and animate, and the base model.
+        settings: All settings of the run; this part reads those of sample and animate. The base is the training's.
         training: What fine-tune handed on. Empty: what it last handed on for this profile.
     """
     if training is None:
         training = handoff.recall(settings.profile, "finetune", Finetuned).training
     name_run("showcase", settings, training.dataset_fingerprint[:8])
-    settings = located(settings)
     drawn, denoising, sampled = draw(training, settings)
     films, animated = make_films(drawn, denoising, settings)
     shown = Shown(
@@ -38,15 +37,15 @@ def showcase(settings: Settings, training: Training | None = None) -> Shown:
 
 def draw(training: Training, settings: Settings) -> tuple[list[Sample], list[str], StageReport]:
     """Every prompt and seed from every snapshot, and one picture of the last snapshot coming out of noise."""
-    base, revision = settings.finetune.base_model, settings.finetune.revision
     each = len(settings.sample.prompts) * len(settings.sample.seeds)
     drawn: list[Sample] = []
     with stage("sample") as sampling, progress("sample", each * len(training.snapshots), "pictures") as bar:
-        identity = model_identity(base, revision)
+        base = base_of(training)
         for snapshot in training.snapshots:
-            drawn += sampling.run(sample_snapshot, base, identity, snapshot, settings.sample, revision)
+            drawn += sampling.run(sample_snapshot, base.model, base.identity, snapshot, settings.sample, base.revision)
             bar.advance(each, f"epoch {snapshot.epoch}")
-        denoising = sampling.run(sample_denoising, base, identity, training.snapshots[-1], settings.sample, revision)
+        last = training.snapshots[-1]
+        denoising = sampling.run(sample_denoising, base.model, base.identity, last, settings.sample, base.revision)
         sheet = artifacts.samples_sheet(drawn, Store())
         sampling.done(len(training.snapshots), len(drawn) + len(denoising), (), sheet)
     return drawn, denoising, sampling.report

@@ -28,7 +28,7 @@ def gallery_html(
         title=f"{collected.site_name if collected else settings.profile}: a style arriving",
         wiki_name=collected.site_name if collected else settings.profile,
         wiki_url=collected.wiki if collected else settings.scrape.api_url,
-        base_model=settings.finetune.base_model,
+        base_model=finetuned.training.base_model,
         drift=tuple(film for film in shown.animations if film.kind == "drift"),
         denoising=next((film for film in shown.animations if film.kind == "denoising"), None),
         samples=shown.samples,

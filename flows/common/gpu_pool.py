@@ -1,12 +1,10 @@
 """Fine-tune and showcase as child runs on the GPU pool: what they depend on, and what they hand back."""
 
-from typing import Any
-
+from flows.common.base_model import base_in, identity_of, note_base
 from flows.common.child_run import run_child
 from flows.common.report import Finetuned, Shown, from_cache
-from flows.common.settings import Settings, located
+from flows.common.settings import Settings
 from tasks.animate import task as animate
-from tasks.common.model_id import model_identity
 from tasks.common.records import DatasetRef, Training
 from tasks.finetune import task as finetuning
 from tasks.sample import task as sampling
@@ -14,15 +12,17 @@ from tasks.sample import task as sampling
 
 async def finetune_there(dataset: DatasetRef, settings: Settings) -> Finetuned:
     """`flows.finetune` by its deployment. Nothing is started when these rows were trained on with these settings."""
+    base = base_in(settings).identity
     outcome = await run_child(
         "finetune",
         settings.profile,
         {"settings": settings.model_dump(mode="json"), "dataset": dataset.model_dump(mode="json")},
         Finetuned,
-        content=[finetuning.VERSION, _base(settings), dataset.fingerprint, settings.finetune],
+        content=[finetuning.VERSION, base, dataset.fingerprint, settings.finetune],
         keys_of=lambda done: finetuning.stored_keys(done.training),
     )
-    return from_cache(outcome.result) if outcome.cached else outcome.result
+    finetuned = from_cache(outcome.result) if outcome.cached else outcome.result
+    return finetuned.model_copy(update={"training": note_base(finetuned.training, settings, base)})
 
 
 async def showcase_there(training: Training, settings: Settings) -> Shown:
@@ -33,15 +33,10 @@ async def showcase_there(training: Training, settings: Settings) -> Shown:
         settings.profile,
         {"settings": settings.model_dump(mode="json"), "training": training.model_dump(mode="json")},
         Shown,
-        content=[sampling.VERSION, animate.VERSION, _base(settings), weights, settings.sample, settings.animate],
+        content=[sampling.VERSION, animate.VERSION, identity_of(training), weights, settings.sample, settings.animate],
         keys_of=_shown_keys,
     )
     return from_cache(outcome.result) if outcome.cached else outcome.result
-
-
-def _base(settings: Settings) -> str:
-    model: Any = located(settings).finetune
-    return model_identity(model.base_model, model.revision)
 
 
 def _shown_keys(shown: Shown) -> list[str]:

@@ -5,7 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from flows.common import handoff as kept
-from flows.common.settings import Settings, located
+from flows.common.report import Finetuned
+from flows.common.settings import Settings, locate, located
 from tasks.common.errors import WikistyleError
 from tasks.common.store import Store
 
@@ -31,8 +32,11 @@ def check(settings: Settings, parts: tuple[str, ...] = PARTS) -> None:
             from tasks.dataset.task import check_publishing
 
             check_publishing(settings.dataset)
-    if "finetune" in parts or "showcase" in parts:
+    if "finetune" in parts:
         check_model("finetune.base_model", settings.finetune.base_model, settings.finetune.revision, "model_index.json")
+    elif "showcase" in parts:
+        training = kept.recall(settings.profile, "finetune", Finetuned).training
+        check_model("of the training", locate(training.base_model), training.base_revision, "model_index.json")
 
 
 def check_settings(settings: Settings, parts: tuple[str, ...] = PARTS) -> None:

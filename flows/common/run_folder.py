@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flows.common.base_model import base_of
 from flows.common.report import Collected, Finetuned, Shown, StageReport
-from flows.common.settings import Settings, located
+from flows.common.settings import Settings
 from tasks.common.files import check_folder, file_name, replace_folder, write_atomically
 from tasks.common.garbage.references import needed_by, refer
 from tasks.common.store import Store, sha256_of
@@ -79,8 +80,8 @@ def write_run(
         if finetuned:
             from tasks.diffusion.assemble import assemble
 
-            last, base = finetuned.training.snapshots[-1], located(settings).finetune
-            assemble(base.base_model, base.revision, last, partial / "model", store)
+            base = base_of(finetuned.training)
+            assemble(base.model, base.revision, finetuned.training.snapshots[-1], partial / "model", store)
         if shown:
             _write_pictures(partial, shown, store)
         if shown and finetuned:

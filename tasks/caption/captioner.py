@@ -1,6 +1,7 @@
 """A BLIP model that says what is in a picture."""
 
 import functools
+import gc
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Captioner:
 def load(model: str, revision: str | None, device: str) -> Captioner:
     """Load from a folder or from the hub at a pinned revision; safetensors only, float32. Kept for the process.
 
-    Raises ModelError in one line. `load.cache_clear()` frees the memory.
+    Raises ModelError in one line. `release` frees the memory.
     """
     keep_freed_memory()
     local = Path(model).is_dir()
@@ -56,6 +57,14 @@ def load(model: str, revision: str | None, device: str) -> Captioner:
             f"pass a folder or download it first with: hf download {model} --revision {revision}"
         ) from error
     return Captioner(blip, images, tokenizer, device)
+
+
+def release() -> None:
+    """Let go of the loaded model; its memory on a GPU is another process's to use. It is loaded again when needed."""
+    load.cache_clear()
+    gc.collect()  # a module may be part of a cycle, which would keep its weights until some later time
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def describe(

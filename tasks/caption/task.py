@@ -20,3 +20,10 @@ def caption_batch(keys: Sequence[str], settings: CaptionSettings, identity: str)
     from tasks.caption.captioner import caption_each
 
     yield from caption_each(keys, settings, Store())
+
+
+def release() -> None:
+    """Let go of the caption model, which stays loaded from batch to batch: the training needs the GPU's memory."""
+    from tasks.caption.captioner import release
+
+    release()

@@ -112,7 +112,11 @@ class Snapshot(Record):
 
 
 class Training(Record):
-    """All a training left behind: the base model it started from, its snapshots, and its figures."""
+    """All a training left behind: the base model it started from, its snapshots, and its figures.
+
+    `base_model` may be relative to wikistyle's own folder; `base_identity` is its `model_identity`, None where the
+    training was kept before that was noted.
+    """
 
     base_model: str
     base_revision: str | None
@@ -126,6 +130,7 @@ class Training(Record):
     images_held_out: int
     lpips_before: float | None = None
     lpips_after: float | None = None
+    base_identity: str | None = None
 
 
 class EpochLoss(Record):

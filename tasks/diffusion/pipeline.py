@@ -3,24 +3,18 @@
 # diffusers names its classes lazily.
 # pyright: reportPrivateImportUsage=false
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
-)
-from diffusers.utils import logging as diffusers_logging
-from safetensors.torch import load_file
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
 
 from tasks.common.allocator import keep_freed_memory
 from tasks.common.errors import ModelError
+from tasks.common.model_id import model_identity
 from tasks.common.records import Snapshot, StoredFile
 from tasks.common.store import Store
-
-diffusers_logging.disable_progress_bar()  # it knows no environment variable for it
+from tasks.diffusion.loading import load_part, load_whole
+from tasks.diffusion.snapshots import in_decoder, load_weights
 
 
 @dataclass
@@ -30,6 +24,7 @@ class LoadedPipeline:
     pipe: StableDiffusionPipeline
     base_model: str
     base_revision: str | None
+    base_identity: str
     unet: str | None = None
     decoder: str | None = None
 
@@ -40,40 +35,28 @@ def best_device() -> tuple[str, torch.dtype]:
 
 
 def load_base(base_model: str, revision: str | None, device: str, dtype: torch.dtype) -> LoadedPipeline:
-    """Load a folder or hub id. The safety checker is off: it blanks drawings, and the model card says so.
-
-    The VAE stays in fp32: fp16 can overflow there, which gives black pictures. Raises ModelError.
-    """
+    """Load a folder or hub id; the VAE in fp32 whatever `dtype` is. Raises ModelError."""
     keep_freed_memory()
-    try:
-        pipe = StableDiffusionPipeline.from_pretrained(
-            base_model,
-            revision=revision,
-            safety_checker=None,
-            use_safetensors=True,
-            dtype={"default": dtype, "vae": torch.float32},
-        )
-    except Exception as error:  # offline, no such model, no such revision, damaged files: one remedy for all
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"base model {base_model} can't be loaded ({type(error).__name__}: {reason}); "
-            "name a folder that holds a Stable Diffusion v1 pipeline, or a hub id that can be reached from here"
-        ) from error
+    pipe = load_whole(base_model, revision, dtype)
     pipe.set_progress_bar_config(disable=True)
-    return LoadedPipeline(pipe.to(device), base_model, revision)
+    return LoadedPipeline(pipe.to(device), base_model, revision, model_identity(base_model, revision))
 
 
 def put_in(loaded: LoadedPipeline, snapshot: Snapshot, store: Store) -> None:
-    """Swap the weights for a snapshot's; only what differs from the weights in place is read. Raises ModelError."""
-    unet, decoder = _key(snapshot.unet), _key(snapshot.decoder)
-    if unet != loaded.unet:
-        weights = load_file(store.path(unet)) if unet else _own(loaded, UNet2DConditionModel, "unet")
-        _fill(loaded.pipe.unet, weights, f"the UNet of epoch {snapshot.epoch}")
-        loaded.unet = unet
-    if decoder != loaded.decoder:
-        weights = load_file(store.path(decoder)) if decoder else _own(loaded, AutoencoderKL, "vae")
-        _fill(loaded.pipe.vae, weights | _encoder(loaded.pipe.vae), f"the decoder of epoch {snapshot.epoch}")
-        loaded.decoder = decoder
+    """Swap the weights for a snapshot's; only what differs from the weights in place is read.
+
+    Raises ModelError when they were trained from another base model, or don't fit this one.
+    """
+    if _key(snapshot.unet) != loaded.unet:
+        weights = _weights(loaded, snapshot.unet, "unet", store)
+        _fill(loaded, loaded.pipe.unet, weights, f"the UNet of epoch {snapshot.epoch}")
+        loaded.unet = _key(snapshot.unet)
+    if _key(snapshot.decoder) != loaded.decoder:
+        weights = _weights(loaded, snapshot.decoder, "vae", store)
+        vae = loaded.pipe.vae
+        encoder = {name: value for name, value in vae.state_dict().items() if not in_decoder(name)}
+        _fill(loaded, vae, weights | encoder, f"the decoder of epoch {snapshot.epoch}")
+        loaded.decoder = _key(snapshot.decoder)
 
 
 def set_solver(pipe: StableDiffusionPipeline, name: str) -> None:
@@ -93,26 +76,19 @@ def _key(file: StoredFile | None) -> str | None:
     return file.key if file else None
 
 
-def _own(loaded: LoadedPipeline, kind: type, part: str) -> dict[str, torch.Tensor]:
-    own = kind.from_pretrained(
-        loaded.base_model, subfolder=part, revision=loaded.base_revision, use_safetensors=True
-    ).state_dict()
-    return own if part == "unet" else {name: value for name, value in own.items() if _is_decoder(name)}
+def _weights(loaded: LoadedPipeline, file: StoredFile | None, part: str, store: Store) -> dict[str, torch.Tensor]:
+    """A snapshot's tensors, or those of the base model's own `part`."""
+    if file:
+        return load_weights(file, loaded.base_identity, store)
+    own: Any = load_part(part, loaded.base_model, loaded.base_revision)
+    return own.state_dict()
 
 
-def _is_decoder(name: str) -> bool:
-    return name.startswith(("decoder.", "post_quant_conv."))
-
-
-def _encoder(vae: AutoencoderKL) -> dict[str, torch.Tensor]:
-    return {name: value for name, value in vae.state_dict().items() if not _is_decoder(name)}
-
-
-def _fill(model: torch.nn.Module, weights: dict[str, torch.Tensor], what: str) -> None:
+def _fill(loaded: LoadedPipeline, model: torch.nn.Module, weights: dict[str, torch.Tensor], what: str) -> None:
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"{what} does not fit the base model ({reason}); draw with the base model it was trained from"
+            f"{what} does not fit base model {loaded.base_model} ({reason}); use the base model it was trained from"
         ) from error

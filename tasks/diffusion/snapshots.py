@@ -43,6 +43,11 @@ def load_weights(file: StoredFile, base_identity: str, store: Store) -> dict[str
     return load_file(path)
 
 
+def in_decoder(name: str) -> bool:
+    """Whether a VAE's tensor is of the part that the decoder's stage trains: `decoder.*` and `post_quant_conv.*`."""
+    return name.startswith(("decoder.", "post_quant_conv."))
+
+
 def decoder_parameters(vae: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
-    """The part of a VAE that the decoder's stage trains: `decoder.*` and `post_quant_conv.*`."""
-    return {n: p for n, p in vae.named_parameters() if n.startswith(("decoder.", "post_quant_conv."))}
+    """The parameters of that part."""
+    return {name: parameter for name, parameter in vae.named_parameters() if in_decoder(name)}

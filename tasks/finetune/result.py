@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def training_of(
     dataset: DatasetRef | str, settings: FinetuneSettings, progress: UnetProgress, epochs: dict[int, int],
-    decoder: "DecoderTrained", data: "TrainingData",
+    decoder: "DecoderTrained", data: "TrainingData", base_identity: str,
 ) -> Training:  # fmt: skip
     """The Training of what the two parts made; `epochs` maps those of the snapshots to optimizer steps."""
     made = {one.step: one for one in progress.snapshots}
@@ -42,6 +42,7 @@ def training_of(
     return Training(
         base_model=settings.base_model,
         base_revision=settings.revision,
+        base_identity=base_identity,
         dataset_fingerprint=dataset if isinstance(dataset, str) else dataset.fingerprint,
         snapshots=snapshots,
         losses=tuple(means),

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import weakref
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tasks.caption import captioner as captioner_module
 from tasks.caption.captioner import caption_stored, describe, load
 from tasks.caption.identity import checked_identity, provenance
 from tasks.caption.settings import CaptionSettings
+from tasks.caption.task import release
 from tasks.common.errors import ModelError
 from tasks.common.store import Store
 from tests.caption.blip import save_tiny_blip
@@ -91,6 +93,19 @@ def test_stored_jpegs_get_captions_in_order(settings, tmp_path):
     small = settings.model_copy(update={"batch_size": 2})
     assert caption_stored(keys, small, store) == captions
     assert caption_stored(keys[::-1], settings, store) == captions[::-1]
+
+
+def test_a_released_model_is_gone_and_comes_back_when_it_is_needed(settings, tmp_path):
+    """The training that follows needs the memory, and is another process."""
+    store, out = Store(str(tmp_path)), io.BytesIO()
+    pictures(1)[0].save(out, "JPEG")
+    keys = [store.put(out.getvalue())]
+    captions = caption_stored(keys, settings, store)
+    model = weakref.ref(load(settings.model, None, "cpu").model)
+    weights = weakref.ref(next(model().parameters()))  # type: ignore[union-attr]
+    release()
+    assert (model(), weights()) == (None, None)
+    assert caption_stored(keys, settings, store) == captions
 
 
 def test_identity_is_the_weights_and_not_the_path(folder, tmp_path):

@@ -35,7 +35,7 @@ class Finished(Record):
 def write_training(path: Path, key: str, training: Training) -> None:
     """Replace the result file of a job."""
     finished = Finished(key=key, sha256=_sealed(key, training), training=training)
-    write_atomically(path, finished.model_dump_json(indent=1).encode())
+    write_atomically(path, finished.model_dump_json(indent=1, exclude_unset=True).encode())
 
 
 def read_training(path: Path) -> tuple[str, Training]:
@@ -47,4 +47,5 @@ def read_training(path: Path) -> tuple[str, Training]:
 
 
 def _sealed(key: str, training: Training) -> str:
-    return digest([key, training.model_dump(mode="json")])
+    # What was not set isn't sealed: a file from before a field was there is as it was written, too.
+    return digest([key, training.model_dump(mode="json", exclude_unset=True)])

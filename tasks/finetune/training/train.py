@@ -115,7 +115,7 @@ def train(
     data = cache_all(*rows, settings, root, accelerator, log)
     work = Work(settings, base, *rows, root, store, accelerator, epochs, report, stopping, log, drawn)
     progress, decoder = _train_parts(work, data)
-    result = training_of(job.dataset, settings, progress, epochs, decoder, data)
+    result = training_of(job.dataset, settings, progress, epochs, decoder, data, base)
     if accelerator.is_main_process:
         write_training(result_file, key, result)
     return result
