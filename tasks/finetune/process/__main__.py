@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,27 @@ OUT_OF_MEMORY = (
 )
 
 
+class StopRequest:
+    """Whether this process was asked to stop: by SIGTERM, or by the end of its caller."""
+
+    def __init__(self) -> None:
+        self.asked = self.looked_at = False
+
+    def by_signal(self, number: int, frame: Any) -> None:
+        """The handler of SIGTERM."""
+        self.asked = True
+        if not self.looked_at:
+            # Only the loops look whether to stop, and before them there is nothing to save. An exception raised here
+            # could come out anywhere, in the middle of a queue's locks too, and leave a thread that never ends.
+            os.write(1, (json.dumps({"error": BEFORE_FIRST_STEP, "kind": "Interrupted"}) + "\n").encode())
+            os._exit(EXIT_INTERRUPTED)
+
+    def stopping(self) -> bool:
+        """Asked by the loops after each step."""
+        self.looked_at = True
+        return self.asked
+
+
 def main() -> int:
     from torch import OutOfMemoryError
 
@@ -33,37 +55,12 @@ def main() -> int:
     from tasks.finetune.training.train import train
 
     job = TrainingJob.model_validate_json(Path(sys.argv[1]).read_text())
-    stop_requested: list[int] = []
     leads = os.environ.get("RANK", "0") == "0"
-    last_said: list[float] = [0.0]
-    looking: list[bool] = []
-
-    def stop(number: int, frame: Any) -> None:
-        stop_requested.append(number)
-        if not looking:
-            # Only the loops look whether to stop, and before them there is nothing to save. An exception raised here
-            # could come out anywhere, in the middle of a queue's locks too, and leave a thread that never ends.
-            os.write(1, (json.dumps({"error": BEFORE_FIRST_STEP, "kind": "Interrupted"}) + "\n").encode())
-            os._exit(EXIT_INTERRUPTED)
-
-    def report(stage: str, step: Any) -> None:
-        now = time.monotonic()
-        if leads and (now - last_said[0] >= REPORT_SECONDS or step.step == step.steps):
-            last_said[0] = now
-            try:
-                _say({"stage": stage, **asdict(step)})
-            except BrokenPipeError:  # the caller was killed
-                stop_requested.append(signal.SIGPIPE)
-
-    def stopping() -> bool:
-        looking[:] = [True]
-        return bool(stop_requested)
-
-    signal.signal(signal.SIGTERM, stop)
-
+    request = StopRequest()
+    signal.signal(signal.SIGTERM, request.by_signal)
     try:
         train(
-            job, Store(), report, stopping,
+            job, Store(), _reporter(request) if leads else lambda stage, step: None, request.stopping,
             lambda line: print(line, flush=True) if leads else None,
             lambda epoch, folder: _say({"drawn": epoch, "folder": str(folder)}),
         )  # fmt: skip
@@ -81,6 +78,23 @@ def main() -> int:
         _say({"error": f"{first_line(error)}; its traceback is in the log", "kind": "FinetuneError"})
         raise
     return 0
+
+
+def _reporter(request: StopRequest) -> Callable[[str, Any], None]:
+    """Says the steps, a line a second at most and always the last; a caller that no longer reads asks to stop."""
+    last_said = 0.0
+
+    def report(stage: str, step: Any) -> None:
+        nonlocal last_said
+        now = time.monotonic()
+        if now - last_said >= REPORT_SECONDS or step.step == step.steps:
+            last_said = now
+            try:
+                _say({"stage": stage, **asdict(step)})
+            except BrokenPipeError:  # the caller was killed
+                request.asked = True
+
+    return report
 
 
 def _say(message: dict) -> None:
