@@ -105,7 +105,8 @@ class Memory(Generic[R]):
     def _read(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
         for name in names:
             with contextlib.suppress(FileNotFoundError):
-                yield name, (self.folder / name).read_bytes()
+                # In one request: an open segment may be written anew between two, which s3fs then calls expired.
+                yield name, self.folder.fs.cat_file((self.folder / name).path)
 
     def _names(self) -> list[str]:
         if self.is_local:
