@@ -37,7 +37,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, wiki: Wiki, hub: Hub) -> Ite
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, no test that is a coroutine can run
 def browser() -> Iterator[Browser]:
     program = shutil.which("chromium")
     if program is None:
