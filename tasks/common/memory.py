@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from upath import UPath
@@ -106,7 +106,8 @@ class Memory(Generic[R]):
         for name in names:
             with contextlib.suppress(FileNotFoundError):
                 # In one request: an open segment may be written anew between two, which s3fs then calls expired.
-                yield name, self.folder.fs.cat_file((self.folder / name).path)
+                data: Any = self.folder.fs.cat_file((self.folder / name).path)
+                yield name, data
 
     def _names(self) -> list[str]:
         if self.is_local:
