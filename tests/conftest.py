@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.s3 import shared_store  # noqa: F401
+from tests.s3 import s3_server, shared_store  # noqa: F401
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # The tests' models are so small that a second thread costs more than it brings: 37 s in one test instead of 0.5.

@@ -38,14 +38,19 @@ def bucket() -> str:
     return f"s3://{name}"
 
 
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    """The address of a server for the tests of a module."""
+    with served() as address:
+        yield address
+
+
 @pytest.fixture(params=["folder", "s3"])
-def shared_store(request, tmp_path, monkeypatch) -> Iterator[str]:
+def shared_store(request, tmp_path, monkeypatch) -> str:
     """`WIKISTYLE_STORE` in a folder and on S3, empty; child processes see it, too."""
-    if request.param == "folder":
-        monkeypatch.setenv("WIKISTYLE_STORE", str(tmp_path / "store"))
-        yield str(tmp_path / "store")
-        return
-    with served():
+    root = str(tmp_path / "store")
+    if request.param == "s3":
+        request.getfixturevalue("s3_server")
         root = bucket()
-        monkeypatch.setenv("WIKISTYLE_STORE", root)
-        yield root
+    monkeypatch.setenv("WIKISTYLE_STORE", root)
+    return root

@@ -23,7 +23,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 from upath import UPath
 
-from tasks.common.store import Store, write_atomically
+from tasks.common.files import write_atomically
+from tasks.common.store import Store
 
 R = TypeVar("R", bound=BaseModel)
 logger = logging.getLogger(__name__)

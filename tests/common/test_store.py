@@ -5,19 +5,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tasks.common.store import Store, StoreError
 from tests import s3
-
-
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    with s3.served() as address:
-        yield address
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from tasks.common.files import write_atomically
 from tasks.common.model_id import model_identity
 from tasks.common.records import DatasetRef, Record, Training
 from tasks.common.settings import digest
-from tasks.common.store import write_atomically
 from tasks.finetune.settings import FinetuneSettings
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tasks.common import same_code
 from tasks.common.errors import ModelError, WikistyleError
+from tasks.common.files import write_atomically
 from tasks.common.records import Training
-from tasks.common.store import write_atomically
 from tasks.finetune.errors import DatasetError, FinetuneError, Interrupted, LossError, ResourceError
 from tasks.finetune.process.job import TrainingJob, read_training
 from tasks.finetune.training.steps import Step

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
-from tasks.common.store import write_atomically
+from tasks.common.files import write_atomically
 from tasks.finetune.training.intact import DAMAGED
 
 SEAL = "wikistyle-pixels"  # a text of the PNG: sha256 of its pixels

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,6 @@ from tests import s3
 from tests.flows.test_story import SMALL
 
 SETTINGS = load_profile("sample")
-
-
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    with s3.served() as address:
-        yield address
 
 
 @pytest.fixture(params=["folder", "s3"])
