@@ -4,9 +4,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
 
-from tasks.common.caching import ContentKey, call, call_async, canonical
+from tasks.common.caching import CachedTask, ContentKey, cached_task, call, call_async, canonical, no_keys
 from tasks.common.settings import StageSettings, working
 from tasks.common.store import Store
 
@@ -127,6 +128,41 @@ async def test_a_hit_is_taken_unless_one_of_its_keys_is_gone(kind, tmp_path, mon
         assert [name for _, _, name in log] == ["Completed", *after]
         assert all((args, kwargs) == ((1,), {"x": 2}) for args, kwargs, _ in log)
         assert seen == ([] if keys is None else ["r2"])
+
+
+def test_a_cached_task_looks_for_the_keys_its_results_rely_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("WIKISTYLE_STORE", str(tmp_path))
+    log: list = []
+    relied: list = []
+    again = CachedTask(Called(log, "r"), lambda result: relied.append(result) or ("0" * 64,))  # type: ignore[arg-type]
+    outcome = again(1, x=2)
+    assert (outcome.result, outcome.cached) == ("r1", False)
+    outcome = again(1, x=2)
+    assert (outcome.result, outcome.cached) == ("r3", False)
+    assert relied == ["r2"]
+    assert [entry[:2] for entry in log] == [((1,), {"x": 2})] * 3
+
+
+def test_a_cached_task_is_keyed_and_kept_as_it_says():
+    def work(number: int, where: str) -> int:
+        """Its words."""
+        return number
+
+    plain = cached_task("stage", 3, ignore=("where",), retries=2, retry_delay_seconds=[1.0, 5.0])(work)
+    assert plain.task.fn is work
+    assert (plain.task.name, plain.task.persist_result, plain.task.result_serializer) == ("stage", True, "json")
+    assert (plain.task.retries, plain.task.retry_delay_seconds) == (2, [1.0, 5.0])
+    assert plain.keys is no_keys
+    assert list(no_keys(1)) == []
+    policy = plain.task.cache_policy
+    inputs = {"number": 1, "where": object()}
+    assert policy.compute_key(None, inputs, {}) == key("stage", 3, number=1)  # type: ignore[union-attr, arg-type]
+    own = ContentKey("other", 1)
+    assert cached_task("stage", 3, policy=own)(work).task.cache_policy == own
+    always = cached_task("stage", 3, always=True, keys=lambda n: [str(n)])(work)
+    assert always.task.cache_policy == NO_CACHE
+    assert always.task.persist_result is True
+    assert always.keys(7) == ["7"]
 
 
 def test_a_hit_whose_bytes_are_gone_is_computed_again(prefect):

@@ -8,7 +8,7 @@ from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin
 
 from tasks.common.records import Original, WikiImage
 from tasks.common.store import Store, StoreError
-from tasks.convert.convert import ConvertReject, convert, convert_each, convert_stored, to_jpegs
+from tasks.convert.convert import ConvertReject, _guarded, convert, convert_each, convert_stored, to_jpegs
 from tasks.convert.settings import ConvertSettings
 
 SETTINGS = ConvertSettings()
@@ -238,6 +238,28 @@ def test_a_batch_keeps_order_counts_progress_and_survives_bad_files(tmp_path):
     assert store.read(jpegs[0].key)[:2] == b"\xff\xd8"
     assert [(r.title, r.stage) for r in rejects] == [("File:1.png", "convert"), ("File:2.png", "convert")]
     assert rejects[0].reason == "empty file (0 bytes)"
+
+
+def test_what_is_kept_of_a_picture_is_its_own(tmp_path):
+    store = Store(str(tmp_path))
+    frames = [Image.new("RGB", (90, 70), colour) for colour in (BLUE, RED)]
+    key = store.put(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    [(_, made)] = convert_each([key], SETTINGS, store)
+    assert (made.width, made.height, made.frames, made.reason) == (90, 70, 2, None)
+    whole = convert(store.read(key), SETTINGS)
+    assert (made.pixel_sha256, store.read(made.jpeg_key or "")) == (whole.pixel_sha256, whole.jpeg)
+
+
+def test_the_reason_of_a_damaged_file_is_one_line_or_the_name_of_the_error():
+    def raises(error: Exception):
+        def decode():
+            raise error
+
+        return decode
+
+    for error, reason in ((OSError("cut  off\nin the middle"), "cut off in the middle"), (ValueError(), "ValueError")):
+        with pytest.raises(ConvertReject, match=f"^damaged: {reason}$"):
+            _guarded(raises(error))
 
 
 def test_a_damaged_original_stops_the_rest_but_loses_nothing_that_was_done(tmp_path):

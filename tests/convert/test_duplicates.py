@@ -19,7 +19,9 @@ def test_the_same_one_is_kept_in_every_order():
     for order in itertools.permutations(jpegs):
         kept, rejects = drop_duplicates(order)
         assert [item.original.image.title for item in kept] == ["File:A.png", "File:C.png"]
-        assert [(r.title, r.reason) for r in rejects] == [("File:B.png", "same pixels as File:A.png")]
+        assert [(r.title, r.sha1, r.stage, r.reason) for r in rejects] == [
+            ("File:B.png", "b" * 40, "convert", "same pixels as File:A.png")
+        ]
 
 
 def face(mouth: int, size: int = 200) -> Image.Image:

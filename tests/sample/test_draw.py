@@ -103,6 +103,19 @@ def test_the_denoising_film_goes_from_noise_to_the_very_picture(loaded, store):
     assert np.abs(pixels(store, film[-1]) - pixels(store, picture.key)).max() <= 1
 
 
+def test_the_denoising_film_takes_every_third_step_and_the_solver_it_is_told(loaded, store):
+    settings = SETTINGS.model_copy(
+        update={"num_inference_steps": 7, "denoising_every": 3, "prompts": ("a cat",), "seeds": (0,)}
+    )
+    assert len(draw_denoising(loaded.pipe, settings, store)) == 4  # noise, steps 3, 6 and 7
+    for scheduler, kind in (("dpm++2m", DPMSolverMultistepScheduler), ("ddim", DDIMScheduler)):
+        solver = settings.model_copy(update={"scheduler": scheduler})
+        film = draw_denoising(loaded.pipe, solver, store)
+        assert isinstance(loaded.pipe.scheduler, kind)
+        picture = draw_snapshot(loaded.pipe, 0, solver, store)[0]
+        assert np.abs(pixels(store, film[-1]) - pixels(store, picture.key)).max() <= 1
+
+
 def test_weights_that_do_not_fit_or_are_broken_say_so(base, store):
     loaded = load_base(base, None, "cpu", torch.float32)
     broken = snapshot(store, 4, unet={name: value * float("nan") for name, value in other_weights(loaded).items()})

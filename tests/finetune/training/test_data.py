@@ -33,6 +33,17 @@ def test_a_dataset_in_the_store_reads_as_the_same_rows_as_a_folder(store, datase
     assert read_rows(kept, store) == read_rows(dataset, store)
 
 
+def test_a_row_of_a_dataset_in_the_store_that_is_none_is_told_by_dataset_and_number(store, tmp_path):
+    table = pa.table({"image": [{"bytes": png(0), "path": "a"}, {"bytes": None, "path": "b"}], "text": ["a", "b"]})
+    pq.write_table(table, tmp_path / "x.parquet")
+    key = store.put_file(tmp_path / "x.parquet")
+    kept = DatasetRef(fingerprint="f" * 64, rows=2, files=(StoredFile(path="data/a.parquet", key=key, bytes=1),))
+    with pytest.raises(DatasetError, match=r"^dataset ffffffffffff: row 1 has no picture of its own"):
+        read_rows(kept, store)
+    with pytest.raises(DatasetError, match=r"^dataset owner/name: row 1 has"):
+        read_rows(kept.model_copy(update={"repo_id": "owner/name"}), store)
+
+
 def test_a_wide_picture_is_scaled_by_its_short_side_and_cropped_in_the_middle(store, tmp_path):
     wide = Image.new("RGB", (96, 48), "red")
     wide.paste((0, 0, 255), (24, 0, 72, 48))
