@@ -17,10 +17,17 @@ os.environ.pop("PREFECT_API_URL", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the Prefect server, in itself or through another fixture; `make test-fast` leaves it out."""
+    """Mark what needs the Prefect server (`make test-fast` leaves it out), and say what one worker must run alone.
+
+    A file's tests share what they set up, those of tests/e2e the one stack; the long ones begin first.
+    """
     for item in items:
-        if "prefect_server" in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        if "prefect_server" in fixtures:
             item.add_marker("server")
+        of_the_stack = "stack" in fixtures and item.path.name != "test_postgres.py"  # which has one of its own
+        item.add_marker(pytest.mark.xdist_group("stack" if of_the_stack else str(item.path)))
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
 
 
 @pytest.fixture(scope="session")

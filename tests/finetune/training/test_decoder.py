@@ -12,11 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tasks.common.records import Training
 from tasks.common.seeds import generator_for
+from tasks.common.store import Store
+from tasks.finetune.errors import Interrupted
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.training.loss import order
 from tasks.finetune.training.steps import Step
-from tests.finetune.tiny import run, settings_for
+from tests.finetune.tiny import run, settings_for, states_of
 from tests.finetune.training import reference
 
 SETTINGS: dict[str, Any] = {
@@ -88,3 +91,23 @@ def test_the_decoder_stage_is_l1_by_adamw_and_a_cosine(dataset, base, store, tmp
     assert reference.apart(weights, {n: p.half() for n, p in decoder_of(pipe.vae).items()}, start) < 3e-3
     assert (training.psnr_before, training.psnr_after) == pytest.approx((before, psnr_of(pipe, held_out)), rel=1e-5)
     assert training.psnr_before != training.psnr_after
+
+
+@pytest.mark.parametrize("part", ["unet", "decoder"])
+def test_stopped_in_the_middle_of_a_part_it_ends_in_the_same_bits(part, dataset, base, tmp_path: Path):
+    settings = settings_for(base, **(SETTINGS | {"checkpoint_steps": 1, "ema_decay": 0.9}))
+    done: list[str] = []
+
+    def go(folder: str, **more: Any) -> tuple[Training, list[bytes]]:
+        trained = run(dataset, settings, tmp_path / folder, Store(str(tmp_path / f"{folder}-store")), **more)
+        return trained, [states_of(name, tmp_path / folder)[0].read_bytes() for name in ("unet", "decoder")]
+
+    with pytest.raises(Interrupted):
+        go("stopped", report=lambda name, step: done.append(name), stopping=lambda: done.count(part) == 2)
+    assert go("stopped") == go("whole")
+
+
+def test_without_held_out_pictures_there_is_no_psnr(dataset, base, store, tmp_path: Path):
+    training = run(dataset, settings_for(base, **(SETTINGS | {"held_out": 0.0})), tmp_path / "t", store)
+    assert {s.decoder_psnr for s in training.snapshots} == {None}
+    assert (training.psnr_before, training.psnr_after, training.images_held_out) == (None, None, 0)
