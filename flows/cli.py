@@ -1,4 +1,4 @@
-"""`wikistyle`: the story for people without a server.
+"""`wikistyle`: the pipeline for people without a server.
 
 Exit status 0 done, 1 a stage failed, 2 wrong usage, 130 stopped by Ctrl-C (128 + the signal's number).
 """
@@ -17,7 +17,7 @@ from flows.common.describe import describe_settings
 from flows.common.handoff import MissingPart
 from flows.common.local import make_home, prepare_prefect
 from flows.common.preflight import PARTS, check
-from flows.common.process import Part, Request, Stopped, StoryFailed, run_apart
+from flows.common.process import Part, PipelineFailed, Request, Stopped, run_apart
 from flows.common.settings import SettingsError, load_profile, profile_names
 from tasks.common.progress import say
 
@@ -46,7 +46,7 @@ def run(
     run_dir: Annotated[str, typer.Option(help="Folder of the run; by default runs/<date>-<profile>.")] = "",
     json_: Annotated[bool, typer.Option("--json", help="Print summary.json instead of the report.")] = False,
 ) -> None:
-    """Run the story, or one part of it, with an embedded server unless PREFECT_API_URL names one.
+    """Run the pipeline, or one part of it, with an embedded server unless PREFECT_API_URL names one.
 
     Exit status 0: done; 1: a stage failed; 2: wrong usage; 130: stopped by Ctrl-C. What was done is kept.
     """
@@ -66,7 +66,7 @@ def run(
     again = _command(profile, set_, only, run_dir, json_)
     try:
         folder = Path(run_apart(Request(settings=settings, only=only, run_dir=run_dir)))
-    except StoryFailed as error:
+    except PipelineFailed as error:
         _fail(f"{error}; once mended, `{again}` goes on from there", 1)
     except Stopped as stop:
         _fail(f"stopped; what was done is kept, and `{again}` goes on from there", 128 + stop.number)

@@ -9,7 +9,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.context import FlowRunContext
 
-from flows.common.report import Shown, StageReport
+from flows.common.report import Showcased, StageReport
 from tasks.common.pictures import contact_sheet, data_uri
 from tasks.common.records import Animation, CaptionedImage, DatasetRef, Jpeg, Reject, Sample
 from tasks.common.store import Store, StoreError
@@ -30,8 +30,8 @@ def show(report: StageReport, *sections: str) -> None:
     create_markdown_artifact(markdown, key=report.stage, description=f"What {report.stage} did", _sync=True)  # type: ignore[call-arg]
 
 
-def show_story(reports: Sequence[StageReport], folder: str, shown: Shown, store: Store) -> None:
-    """The artifact of a whole story: its stages in a table, where its folder is, and a film."""
+def show_run(reports: Sequence[StageReport], folder: str, showcased: Showcased, store: Store) -> None:
+    """The artifact of a whole pipeline run: its stages in a table, where its folder is, and a film."""
     lines = ["| stage | in | out | aside | ran | cached | seconds |", "|---|---:|---:|---:|---:|---:|---:|"]
     lines += [
         f"| {r.stage} | {r.items_in} | {r.items_out} | {r.rejected} | {r.ran} | {r.cached} | {r.seconds:.1f} |"
@@ -45,11 +45,11 @@ def show_story(reports: Sequence[StageReport], folder: str, shown: Shown, store:
                 said if all(report.ran == 0 for report in reports) else "",
                 "\n".join(lines),
                 f"Folder on the machine of this run: `{folder}`",
-                films(shown.animations[:1], store),
+                films(showcased.animations[:1], store),
             ],
         )
     )
-    create_markdown_artifact(markdown, key="story", description="What the whole story did", _sync=True)  # type: ignore[call-arg]
+    create_markdown_artifact(markdown, key="pipeline-run", description="What the whole pipeline run did", _sync=True)  # type: ignore[call-arg]
 
 
 def dataset_facts(ref: DatasetRef) -> str:
@@ -97,14 +97,14 @@ def samples_sheet(samples: Sequence[Sample], store: Store) -> str:
 
 def films(animations: Sequence[Animation], store: Store) -> str:
     """The films that are small enough, as many as there is room for."""
-    shown, room = [], FILM_BYTES
+    parts, room = [], FILM_BYTES
     for film in animations:
         gif = next((file for file in film.files if file.path.endswith(".gif")), None)
         if gif and gif.bytes <= room and (data := _read(gif.key, store)):
             room -= gif.bytes
-            shown.append(f"*{_cell(film.prompt)}*\n\n![{film.kind}]({data_uri(data, 'image/gif')})")
-    left = len(animations) - len(shown)
-    return "\n\n".join([*shown, *([f"{left} more films are in the run's folder."] if left else [])])
+            parts.append(f"*{_cell(film.prompt)}*\n\n![{film.kind}]({data_uri(data, 'image/gif')})")
+    left = len(animations) - len(parts)
+    return "\n\n".join([*parts, *([f"{left} more films are in the run's folder."] if left else [])])
 
 
 def _read(key: str, store: Store) -> bytes | None:

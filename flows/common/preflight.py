@@ -18,7 +18,7 @@ class CheckError(WikistyleError):
 
 
 def check(settings: Settings, parts: tuple[str, ...] = PARTS) -> None:
-    """Raise, in one line, when these parts of the story can't come to their end with these settings, here.
+    """Raise, in one line, when these parts of the pipeline can't come to their end with these settings, here.
 
     What the settings alone say comes first, then the store, the models and the hub. Nothing of Prefect is loaded,
     unless the hub's token is in one of its blocks.

@@ -48,7 +48,7 @@ class Finetuned(Record):
     stages: tuple[StageReport, ...]
 
 
-class Shown(Record):
+class Showcased(Record):
     """What `showcase` hands on."""
 
     samples: tuple[Sample, ...]
@@ -57,7 +57,9 @@ class Shown(Record):
     stages: tuple[StageReport, ...]
 
 
-T = TypeVar("T", Finetuned, Shown)
+Shown = Showcased  # by this name Prefect's results of older runs are found
+
+T = TypeVar("T", Finetuned, Showcased)
 
 
 def from_cache(record: T) -> T:

@@ -56,8 +56,8 @@ class Progress:
 @contextmanager
 def progress(stage: str, total: int, unit: str) -> Iterator[Progress]:
     """A Progress that is closed whatever happens."""
-    shown = Progress(stage, total, unit)
+    bar = Progress(stage, total, unit)
     try:
-        yield shown
+        yield bar
     finally:
-        shown.close()
+        bar.close()
