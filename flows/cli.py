@@ -18,6 +18,7 @@ from flows.common.handoff import MissingPart
 from flows.common.local import make_home, prepare_prefect
 from flows.common.preflight import PARTS, check
 from flows.common.process import Part, PipelineFailed, Request, Stopped, run_apart
+from flows.common.report import nothing_new, reports_in, stage_table
 from flows.common.settings import SettingsError, load_profile, profile_names
 from tasks.common.progress import say
 
@@ -157,15 +158,10 @@ def up(
 
 def report(folder: Path, summary: dict[str, Any]) -> str:
     """What each stage did and took, and where to look, as text."""
-    lines = ["", f"{'stage':10} {'in':>6} {'out':>6} {'aside':>6} {'ran':>5} {'cached':>7} {'seconds':>8}"]
-    for name, s in summary["stages"].items():
-        lines.append(
-            f"{name:10} {s['in']:>6} {s['out']:>6} {s['rejected']:>6} "
-            f"{s['ran']:>5} {s['cached']:>7} {s['seconds']:>8.1f}"
-        )
-    lines.append("")
-    if not any(s["ran"] for s in summary["stages"].values()):
-        lines.append("Everything was cached: nothing on the wiki or in the settings is new.")
+    reports = reports_in(summary)
+    line = "{:10} {:>6} {:>6} {:>6} {:>5} {:>7} {:>8}"
+    lines = ["", *(line.format(*row) for row in stage_table(reports)), ""]
+    lines += filter(None, [nothing_new(reports)])
     gallery = folder / "gallery" / "index.html"
     lines.append(f"Run folder: {folder}")
     if gallery.exists():

@@ -1,7 +1,7 @@
 """What the server tells as it happens: asking it for changes costs it, and what runs beside it, far more."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from prefect.events.clients import get_events_subscriber
@@ -11,7 +11,7 @@ AGAIN_SECONDS = 10.0  # after which a server that tells nothing is asked to tell
 
 
 @asynccontextmanager
-async def events_of(what: EventFilter, log: Callable[[str], None]) -> AsyncIterator[asyncio.Event]:
+async def events_of(what: EventFilter, log: Callable[[str], None]) -> AsyncGenerator[asyncio.Event]:
     """Set whenever the server sends an event of `what`, and once it begins to; clear it before you look.
 
     Events can get lost: look now and then without. `log` is told, once, when the server sends none.

@@ -69,7 +69,7 @@ def check_model(setting: str, model: str, revision: str | None, file: str) -> No
         if not (Path(model) / file).is_file():
             raise CheckError(f"model {model} ({setting}) has no {file}; give a folder made by save_pretrained")
         return
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download  # pyright: ignore[reportUnknownVariableType] -- partly untyped
 
     try:
         hf_hub_download(model, file, revision=revision)

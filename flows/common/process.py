@@ -11,7 +11,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, NoReturn
 
@@ -116,7 +116,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 @contextmanager
-def stop_signals() -> Iterator[None]:
+def stop_signals() -> Generator[None]:
     """SIGINT, SIGTERM and SIGHUP raise Stopped; SIGHUP not under nohup."""
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:

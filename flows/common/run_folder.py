@@ -93,7 +93,7 @@ def write_run(
         write_atomically(partial / "summary.json", (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
 
     real = check_folder(folder, written)
-    keys = set().union(*(needed_by(record, store) for record in (collected, finetuned, showcased)))
+    keys = set[str]().union(*(needed_by(record, store) for record in (collected, finetuned, showcased)))
     replace_folder(real, fill, written)
     refer(real / "summary.json", keys, store)
     _point_latest(real)

@@ -6,7 +6,7 @@ with stage("caption", "images") as captioning:
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
@@ -85,7 +85,7 @@ class Stage:
 
 
 @contextmanager
-def stage(name: str, unit: str = "items") -> Iterator[Stage]:
+def stage(name: str, unit: str = "items") -> Generator[Stage]:
     """Time a stage and, when it ends well, make its artifact. Raises StageFailed for whatever its body raises."""
     running = Stage(name, unit)
     tell(f"{name}: started")

@@ -52,7 +52,7 @@ def test_a_run_is_named_after_wiki_revision_and_date():
 
 def test_names_of_files_cannot_break_the_table():
     table = rejects_table([Reject(title="a|b](x) <img>", sha1="0" * 40, stage="scrape", reason="it's\na banner")])
-    assert table.splitlines()[2] == "| a\\|b)(x) &lt;img> | it's a banner |"
+    assert table.splitlines()[2] == "| a\\|b\\](x) &lt;img&gt; | it's a banner |"
 
 
 def test_a_contact_sheet_holds_every_picture_once():
