@@ -1,4 +1,4 @@
-"""What Prefect costs: the whole sample story through a server and two workers, against the same functions bare.
+"""What Prefect costs: the whole sample pipeline through a server and two workers, against the same functions bare.
 
 Takes about twice the demo's time. Ours and theirs are seconds, so the ratio's excess over 1 is the overhead.
 """
@@ -25,7 +25,7 @@ import stamina
 from benchmarks.sidebyside import Result
 
 if TYPE_CHECKING:  # loaded by the bare process alone
-    from flows.common.report import Collected, Finetuned, Shown
+    from flows.common.report import Collected, Finetuned, Showcased
     from flows.common.settings import Settings
     from tasks.common.store import Store
 
@@ -45,7 +45,7 @@ def measure() -> list[Result]:
     with _served(folder / "served") as served, _bare(folder / "bare") as bare:
         ours, theirs = _in_turns(served, bare)
     shutil.rmtree(folder)
-    return [Result("sample story: server and workers against bare calls", ours, theirs, ours / theirs, "s")]
+    return [Result("sample pipeline: server and workers against bare calls", ours, theirs, ours / theirs, "s")]
 
 
 class Bare:
@@ -58,12 +58,12 @@ class Bare:
         if self.process.poll() is None:
             return None
         if self.process.returncode != 0:
-            raise RuntimeError(f"the bare story ended with status {self.process.returncode}")
+            raise RuntimeError(f"the bare pipeline ended with status {self.process.returncode}")
         return time.time()
 
 
 class Served:
-    """A story asked for at a running server; `ended` is the time of its end by the server's clock."""
+    """A pipeline run asked for at a running server; `ended` is the time of its end by the server's clock."""
 
     def __init__(self, process: subprocess.Popen, http: httpx.Client, logs: Path):
         self.process, self.http, self.logs = process, http, logs
@@ -71,13 +71,13 @@ class Served:
         self.run = _answer(http, "POST", f"/deployments/{deployment}/create_flow_run")["id"]
 
     def ended(self) -> float | None:
-        story = _answer(self.http, "GET", f"/flow_runs/{self.run}")
-        state = story["state"]
+        pipeline = _answer(self.http, "GET", f"/flow_runs/{self.run}")
+        state = pipeline["state"]
         if state["type"] not in ENDED:
             return None
         if state["type"] != "COMPLETED":
-            raise RuntimeError(f"the story is {state['name']}: {state['message']}; see {self.logs}")
-        return datetime.fromisoformat(story["end_time"]).timestamp()
+            raise RuntimeError(f"the pipeline run is {state['name']}: {state['message']}; see {self.logs}")
+        return datetime.fromisoformat(pipeline["end_time"]).timestamp()
 
 
 def _in_turns(served: Served, bare: Bare) -> tuple[float, float]:
@@ -97,14 +97,14 @@ def _in_turns(served: Served, bare: Bare) -> tuple[float, float]:
     return ran[0], ran[1]
 
 
-def _wait(story: Served | Bare) -> float | None:
-    """A turn's time, or until the process has ended; when the story ended, if it has.
+def _wait(pipeline: Served | Bare) -> float | None:
+    """A turn's time, or until the process has ended; when the pipeline run ended, if it has.
 
     The server is asked once in a turn: each question costs it, and with it the training, time.
     """
     with suppress(subprocess.TimeoutExpired):
-        story.process.wait(TURN_SECONDS)
-    return story.ended()
+        pipeline.process.wait(TURN_SECONDS)
+    return pipeline.ended()
 
 
 def _signal(process: subprocess.Popen, number: signal.Signals) -> None:
@@ -138,7 +138,7 @@ def _bare(home: Path) -> Iterator[Bare]:
 
 @contextmanager
 def _served(home: Path) -> Iterator[Served]:
-    """The server is up before the story is asked for, as a service's is."""
+    """The server is up before the pipeline run is asked for, as a service's is."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -170,7 +170,7 @@ def _busy(error: Exception) -> bool:
 
 
 def bare() -> None:
-    """The sample story by the stages' plain functions, without Prefect, artifacts or caches."""
+    """The sample pipeline by the stages' plain functions, without Prefect, artifacts or caches."""
     from flows.common.run_folder import write_run
     from flows.common.settings import load_profile, located
     from tasks.common.store import Store
@@ -178,8 +178,8 @@ def bare() -> None:
     store, settings = Store(), located(load_profile("sample"))
     collected = _collect(settings, store)
     finetuned = _finetune(settings, collected)
-    shown = _show(settings, finetuned, store)
-    write_run(Path(os.environ["WIKISTYLE_HOME"]) / "run", settings, collected, finetuned, shown, store)
+    showcased = _show(settings, finetuned, store)
+    write_run(Path(os.environ["WIKISTYLE_HOME"]) / "run", settings, collected, finetuned, showcased, store)
 
 
 def _collect(settings: "Settings", store: "Store") -> "Collected":
@@ -224,8 +224,8 @@ def _finetune(settings: "Settings", collected: "Collected") -> "Finetuned":
     return Finetuned(training=launch(job), stages=())
 
 
-def _show(settings: "Settings", finetuned: "Finetuned", store: "Store") -> "Shown":
-    from flows.common.report import Shown
+def _show(settings: "Settings", finetuned: "Finetuned", store: "Store") -> "Showcased":
+    from flows.common.report import Showcased
     from tasks.animate.films import denoising_film, drift_film
     from tasks.diffusion.pipeline import best_device, load_base, put_in
     from tasks.sample.denoise import draw_denoising
@@ -241,7 +241,7 @@ def _show(settings: "Settings", finetuned: "Finetuned", store: "Store") -> "Show
         for prompt in settings.sample.prompts
     ]
     films.append(denoising_film(settings.sample.filmed_prompt, list(denoising), settings.animate, store))
-    return Shown(samples=tuple(drawn), denoising=tuple(denoising), animations=tuple(films), stages=())
+    return Showcased(samples=tuple(drawn), denoising=tuple(denoising), animations=tuple(films), stages=())
 
 
 if __name__ == "__main__":

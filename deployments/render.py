@@ -12,7 +12,7 @@ import yaml
 from flows.common.settings import ROOT, load_profile, profile_names
 
 CPU_POOL, GPU_POOL = "wikistyle-cpu", "wikistyle-gpu"
-NEWS = "wiki.images.changed"
+WIKI_CHANGED = "wiki.images.changed"
 HEADER = """\
 # Written by `python -m deployments.render` from deployments/profiles/*.yaml; edit those, then run it again.
 # Deploy: prefect --no-prompt deploy --all
@@ -54,12 +54,13 @@ def rendered() -> str:
 def deployments_of(profile: str) -> list[dict[str, Any]]:
     """The six deployments of a profile."""
     settings = parameters_of(profile)
-    story = _deployment("wikistyle", profile, CPU_POOL, "The whole story: wiki to gallery.", settings)
+    pipeline = _deployment("wikistyle", profile, CPU_POOL, "The whole pipeline: wiki to gallery.", settings)
     # One that is due while another runs is refused; what that one leaves uncollected is told by the next watch.
-    story["concurrency_limit"] = {"limit": 1, "collision_strategy": "CANCEL_NEW"}
-    news = _trigger(f"wikistyle: the wiki of {profile} has changed", NEWS, f"wiki.{profile}")
-    story["build"] = _kept("wikistyle", profile, news["name"])
-    story["triggers"] = [news | {"description": "Starts the story when watch finds pictures new, gone or taken down."}]
+    pipeline["concurrency_limit"] = {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+    changed = _trigger(f"wikistyle: the wiki of {profile} has changed", WIKI_CHANGED, f"wiki.{profile}")
+    pipeline["build"] = _kept("wikistyle", profile, changed["name"])
+    starts = "Starts the pipeline when watch finds pictures new, gone or taken down."
+    pipeline["triggers"] = [changed | {"description": starts}]
     collect = _deployment("collect", profile, CPU_POOL, "Wiki to dataset.", settings)
     finetune = _deployment(
         "finetune", profile, GPU_POOL, "Dataset to snapshots; by itself, of the dataset last collected.", settings
@@ -68,12 +69,12 @@ def deployments_of(profile: str) -> list[dict[str, Any]]:
     showcase = _deployment(
         "showcase", profile, GPU_POOL, "Snapshots to pictures and films; by itself, of the last training.", settings
     )
-    watch = _deployment("watch", profile, CPU_POOL, "Has the wiki changed? Then the story is started.", settings)
+    watch = _deployment("watch", profile, CPU_POOL, "Has the wiki changed? Then the pipeline is started.", settings)
     watch["build"] = _kept("watch", profile)
     watch["schedules"] = [{"interval": 3600, "slug": "hourly", "active": "{{ kept.schedule }}"}]
     watch["concurrency_limit"] = {"limit": 1, "collision_strategy": "CANCEL_NEW"}
     publish = _deployment("publish", profile, CPU_POOL, "The last dataset to the hub.", settings)
-    return [story, collect, finetune, showcase, publish, watch]
+    return [pipeline, collect, finetune, showcase, publish, watch]
 
 
 def rescue() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A process worker that asks for runs when the server tells of one: `python -m deployments.worker --pool NAME`.
 
 Prefect's own asks every few seconds: two of them take 2 % of the speed of a training on the same two cores, and each
-part of a story waits for a second. `wikistyle up` uses this one; both kinds may work for the same pool.
+part of a pipeline run waits for a second. `wikistyle up` uses this one; both kinds may work for the same pool.
 """
 
 import abc
@@ -20,11 +20,11 @@ from prefect.utilities.processutils import setup_signal_handlers_worker
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
 from deployments.server import RUN_ENVIRONMENT, engine_command
-from flows.common.events import news_of
+from flows.common.events import events_of
 from flows.common.settings import ROOT
 from tasks.common.errors import WikistyleError
 
-ASK_SECONDS = 10.0  # without news: for runs whose time comes, and events that get lost; Prefect looks 10 s ahead
+ASK_SECONDS = 10.0  # without events: for runs whose time comes, and events that get lost; Prefect looks 10 s ahead
 COMMIT_SECONDS = 0.2  # the server tells of a run just before others can read it
 FULL_SECONDS = 0.2  # how often to look whether a run has ended
 
@@ -60,27 +60,27 @@ class ListeningWorker(ProcessWorker, abc.ABC):
     def __init__(
         self,
         *,
-        news: asyncio.Event,
+        arrived: asyncio.Event,
         limit: int,
         runs: type[ProcessJobConfiguration] = OwnCode,
         **arguments: Any,
     ):
         super().__init__(limit=limit, **arguments)
         self.job_configuration = runs
-        self.news = news
+        self.arrived = arrived
 
     async def get_and_submit_flow_runs(self):
-        """Prefect calls this in a loop. Asks, and takes what there is room for, on news or after ASK_SECONDS."""
+        """Prefect calls this in a loop. Asks, and takes what there is room for, on an event or after ASK_SECONDS."""
         with suppress(TimeoutError):
             async with asyncio.timeout(ASK_SECONDS):
-                await self.news.wait()
+                await self.arrived.wait()
                 while not self.limiter.available_tokens:
                     await asyncio.sleep(FULL_SECONDS)
-                self.news.clear()
+                self.arrived.clear()
                 await asyncio.sleep(COMMIT_SECONDS)
         taken = await super().get_and_submit_flow_runs()
         if taken and not self.limiter.available_tokens:
-            self.news.set()  # there may be more
+            self.arrived.set()  # there may be more
         return taken
 
 
@@ -95,8 +95,8 @@ def scheduled_in(pool: str) -> EventFilter:
 
 async def work(pool: str, name: str, limit: int, runs: type[ProcessJobConfiguration] = OwnCode) -> None:
     """Take runs of the pool, at most `limit` at once, until interrupted."""
-    async with news_of(scheduled_in(pool), lambda line: print(line, flush=True)) as news:
-        worker = ListeningWorker(work_pool_name=pool, name=name, limit=limit, news=news, runs=runs)
+    async with events_of(scheduled_in(pool), lambda line: print(line, flush=True)) as arrived:
+        worker = ListeningWorker(work_pool_name=pool, name=name, limit=limit, arrived=arrived, runs=runs)
         await worker.start()
 
 

@@ -39,7 +39,7 @@ def _end_with_parent() -> None:
 
 
 def run_here(settings: Settings, only: str | None, run_dir: str) -> Path:
-    """Run the story or one part; returns the run's folder. Errors are raised as the stages raise them."""
+    """Run the pipeline or one part; returns the run's folder. Errors are raised as the stages raise them."""
     if only is None:
         from flows.wikistyle import wikistyle
 
@@ -63,8 +63,8 @@ def _run_part(settings: Settings, only: str, run_dir: str) -> str:
         finetuned = finetune(settings, collected.dataset)
         return write(settings, run_dir, None, finetuned, None)
     finetuned = handoff.recall(settings.profile, "finetune", Finetuned)
-    shown = showcase(settings, finetuned.training)
-    return write(settings, run_dir, None, finetuned, shown)
+    showcased = showcase(settings, finetuned.training)
+    return write(settings, run_dir, None, finetuned, showcased)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`wikistyle`: the story for people without a server.
+"""`wikistyle`: the pipeline for people without a server.
 
 Exit status 0 done, 1 a stage failed, 2 wrong usage, 130 stopped by Ctrl-C (128 + the signal's number).
 """
@@ -17,7 +17,8 @@ from flows.common.describe import describe_settings
 from flows.common.handoff import MissingPart
 from flows.common.local import make_home, prepare_prefect
 from flows.common.preflight import PARTS, check
-from flows.common.process import Part, Request, Stopped, StoryFailed, run_apart
+from flows.common.process import Part, PipelineFailed, Request, Stopped, run_apart
+from flows.common.report import nothing_new, reports_in, stage_table
 from flows.common.settings import SettingsError, load_profile, profile_names
 from tasks.common.progress import say
 
@@ -46,7 +47,7 @@ def run(
     run_dir: Annotated[str, typer.Option(help="Folder of the run; by default runs/<date>-<profile>.")] = "",
     json_: Annotated[bool, typer.Option("--json", help="Print summary.json instead of the report.")] = False,
 ) -> None:
-    """Run the story, or one part of it, with an embedded server unless PREFECT_API_URL names one.
+    """Run the pipeline, or one part of it, with an embedded server unless PREFECT_API_URL names one.
 
     Exit status 0: done; 1: a stage failed; 2: wrong usage; 130: stopped by Ctrl-C. What was done is kept.
     """
@@ -66,7 +67,7 @@ def run(
     again = _command(profile, set_, only, run_dir, json_)
     try:
         folder = Path(run_apart(Request(settings=settings, only=only, run_dir=run_dir)))
-    except StoryFailed as error:
+    except PipelineFailed as error:
         _fail(f"{error}; once mended, `{again}` goes on from there", 1)
     except Stopped as stop:
         _fail(f"stopped; what was done is kept, and `{again}` goes on from there", 128 + stop.number)
@@ -157,15 +158,10 @@ def up(
 
 def report(folder: Path, summary: dict[str, Any]) -> str:
     """What each stage did and took, and where to look, as text."""
-    lines = ["", f"{'stage':10} {'in':>6} {'out':>6} {'aside':>6} {'ran':>5} {'cached':>7} {'seconds':>8}"]
-    for name, s in summary["stages"].items():
-        lines.append(
-            f"{name:10} {s['in']:>6} {s['out']:>6} {s['rejected']:>6} "
-            f"{s['ran']:>5} {s['cached']:>7} {s['seconds']:>8.1f}"
-        )
-    lines.append("")
-    if not any(s["ran"] for s in summary["stages"].values()):
-        lines.append("Everything was cached: nothing on the wiki or in the settings is new.")
+    reports = reports_in(summary)
+    line = "{:10} {:>6} {:>6} {:>6} {:>5} {:>7} {:>8}"
+    lines = ["", *(line.format(*row) for row in stage_table(reports)), ""]
+    lines += filter(None, [nothing_new(reports)])
     gallery = folder / "gallery" / "index.html"
     lines.append(f"Run folder: {folder}")
     if gallery.exists():

@@ -87,7 +87,7 @@ async def _last_runs(client: PrefectClient) -> list[FlowRun]:
     """The run of each of our deployments that began last."""
     begun = FlowRunFilter.model_validate({"state": {"type": {"not_any_": ["SCHEDULED"]}}})
     ours = DeploymentFilter.model_validate({"tags": {"all_": ["wikistyle"]}})
-    found = []
+    found: list[FlowRun] = []
     for deployment in await client.read_deployments(deployment_filter=ours):
         this = DeploymentFilter.model_validate({"id": {"any_": [deployment.id]}})
         found += await client.read_flow_runs(
@@ -97,7 +97,7 @@ async def _last_runs(client: PrefectClient) -> list[FlowRun]:
 
 
 async def _take_up(client: PrefectClient, runs: Iterable[FlowRun]) -> list[str]:
-    said = []
+    said: list[str] = []
     for id_ in dict.fromkeys(run.id for run in runs):
         run = await client.read_flow_run(id_)
         try:

@@ -4,7 +4,7 @@ from prefect import flow
 
 from flows.common import artifacts, handoff
 from flows.common.base_model import base_of
-from flows.common.report import Finetuned, Shown, StageReport
+from flows.common.report import Finetuned, Showcased, StageReport
 from flows.common.run_names import name_run
 from flows.common.settings import Settings
 from flows.common.stage import stage
@@ -16,7 +16,7 @@ from tasks.sample.task import sample_denoising, sample_snapshot
 
 
 @flow(name="showcase", flow_run_name="showcase {settings.profile}", persist_result=True)
-def showcase(settings: Settings, training: Training | None = None) -> Shown:
+def showcase(settings: Settings, training: Training | None = None) -> Showcased:
     """Draw the same prompts and seeds from every snapshot, then make a film for each prompt and one of denoising.
 
     Args:
@@ -28,11 +28,11 @@ def showcase(settings: Settings, training: Training | None = None) -> Shown:
     name_run("showcase", settings, training.dataset_fingerprint[:8])
     drawn, denoising, sampled = draw(training, settings)
     films, animated = make_films(drawn, denoising, settings)
-    shown = Shown(
+    showcased = Showcased(
         samples=tuple(drawn), denoising=tuple(denoising), animations=tuple(films), stages=(sampled, animated)
     )  # fmt: skip
-    handoff.keep(settings.profile, "showcase", shown)
-    return shown
+    handoff.keep(settings.profile, "showcase", showcased)
+    return showcased
 
 
 def draw(training: Training, settings: Settings) -> tuple[list[Sample], list[str], StageReport]:

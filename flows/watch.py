@@ -1,7 +1,7 @@
-"""Watch: does the wiki differ from the last dataset? Then it says so, and a trigger starts the story.
+"""Watch: does the wiki differ from the last dataset? Then it says so, and a trigger starts the pipeline.
 
-What differs is told by every watch until a story has collected it; nothing is remembered of what was told. While a
-story of the profile waits or runs, nothing is told: it may be collecting just that, and a second would be refused.
+What differs is told by every watch until a pipeline run has collected it; nothing is remembered of what was told.
+While one of the profile waits or runs, nothing is told: it may be collecting just that, and a second would be refused.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from tasks.common.store import Store
 from tasks.dataset.contents import titles
 from tasks.scrape import task as scrape
 
-NEWS = "wiki.images.changed"
-# Files that could not be had are not collected, but a wiki that keeps failing on them must not start a story an hour.
+WIKI_CHANGED = "wiki.images.changed"
+# Files that could not be had are not collected, but a wiki that keeps failing on them must not start one an hour.
 TRY_AGAIN = timedelta(hours=24)
-STORY_SECONDS = 30.0  # in which the trigger has made the story's run
+START_SECONDS = 30.0  # in which the trigger has made the pipeline run
 SOON = timedelta(minutes=1)
 EXAMPLES = 5
 
@@ -37,7 +37,7 @@ AtLeast = Annotated[
         ge=1,
         le=100_000,
         title="At least",
-        description="Changes it takes to start the story: a training costs hours, so a busy wiki may want 50. Each "
+        description="Changes it takes to start the pipeline: a training costs hours, so a busy wiki may want 50. Each "
         "picture that is new on the wiki, or in the dataset and no longer there under its title, is one. A picture of "
         "the dataset that the settings leave out now (the take-down list) starts it at once.",
     ),
@@ -59,7 +59,7 @@ class Changes(Record):
         return bool(self.withdrawn) or len(self.new) + len(self.gone) >= at_least
 
 
-class News(Record):
+class Watched(Record):
     """What a watch found: pictures `listed`, how many changed in each way, and whether that was announced."""
 
     listed: int
@@ -71,17 +71,17 @@ class News(Record):
 
 
 @flow(name="watch", flow_run_name="watch {settings.profile}", persist_result=True)
-async def watch(settings: Settings, min_new_images: AtLeast = 1) -> News:
+async def watch(settings: Settings, min_new_images: AtLeast = 1) -> Watched:
     """Take the wiki's inventory, compare it with the last dataset, and announce what differs.
 
     Args:
         settings: All settings of the run; this flow reads those of scrape.
-        min_new_images: Changes it takes to start the story.
+        min_new_images: Changes it takes to start the pipeline.
     """
     with reachable(settings) as reached:
         inventory = await scrape.inventory(reached.scrape)
     found = changes(inventory, *last_collected(settings.profile, datetime.now(UTC)))
-    news = News(
+    watched = Watched(
         listed=inventory.listed,
         new=len(found.new),
         gone=len(found.gone),
@@ -89,40 +89,40 @@ async def watch(settings: Settings, min_new_images: AtLeast = 1) -> News:
         announced=False,
         examples=(*found.withdrawn, *found.new, *found.gone)[:EXAMPLES],
     )
-    said = "no story is started for that"
+    said = "no pipeline run is started for that"
     if found.enough(min_new_images):
         async with get_client() as client:
             if await _under_way(client, settings.profile):
-                said = "a story is under way; what it leaves is told after it"
+                said = "a pipeline run is under way; what it leaves is told after it"
             else:
-                news = news.model_copy(update={"announced": True})
-                said = await _announce(client, settings.profile, inventory.site_name, news)
+                watched = watched.model_copy(update={"announced": True})
+                said = await _announce(client, settings.profile, inventory.site_name, watched)
     counts = "%d pictures on the wiki, %d new, %d gone, %d withdrawn: %s"
-    get_run_logger().info(counts, len(inventory.images), news.new, news.gone, news.withdrawn, said)
-    return news
+    get_run_logger().info(counts, len(inventory.images), watched.new, watched.gone, watched.withdrawn, said)
+    return watched
 
 
-async def _announce(client: PrefectClient, profile: str, site_name: str, news: News) -> str:
+async def _announce(client: PrefectClient, profile: str, site_name: str, watched: Watched) -> str:
     """Record the event, by a request that fails loudly: `emit_event` sends in the background and may lose it.
 
     Then wait for what it starts, so that the next watch finds it. Returns what came of it.
     """
     event = Event(
-        event=NEWS,
+        event=WIKI_CHANGED,
         resource=Resource({"prefect.resource.id": f"wiki.{profile}", "prefect.resource.name": site_name}),
-        payload={"profile": profile, **news.model_dump(mode="json", exclude={"announced"})},
+        payload={"profile": profile, **watched.model_dump(mode="json", exclude={"announced"})},
     )
     await client.request("POST", "/events", json=[event.model_dump(mode="json")])
-    until = time.monotonic() + STORY_SECONDS
+    until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         if await _under_way(client, profile):
-            return "announced, and a story is started"
+            return "announced, and a pipeline run is started"
         await asyncio.sleep(1)
-    return "announced, but no story was started; see whether its trigger (Automations) is on"
+    return "announced, but no pipeline run was started; see whether its trigger (Automations) is on"
 
 
 async def _under_way(client: PrefectClient, profile: str) -> bool:
-    """Whether a story of the profile runs or is due; one that a schedule has for later does not count."""
+    """Whether a pipeline run of the profile runs or is due; one that a schedule has for later does not count."""
     unfinished = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
     runs = await client.read_flow_runs(
         flow_filter=FlowFilter.model_validate({"name": {"any_": ["wikistyle"]}}),

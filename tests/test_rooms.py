@@ -1,6 +1,7 @@
 """The house: which room may import which, and how large a module and a function may grow."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ MAY_IMPORT = {
     "flows/common": {"tasks/common", "tasks/diffusion", "samples", *(f"tasks/{stage}" for stage in STAGES)},
 }
 MOST_LINES, MOST_OF_A_FUNCTION = 300, 50
+# Names that were ours alone, or meant several things; the field's and Prefect's own words stand in their place.
+NOT_OUR_WORDS = {"story", "stories", "trainee", "ledger", "drawer", "news", "board", "shown"}
 
 
 def modules(*folders: str) -> list[Path]:
@@ -67,6 +70,24 @@ def test_only_a_stages_task_knows_prefect():
         or (isinstance(node, ast.Import) and any(a.name.split(".")[0] == "prefect" for a in node.names))
     ]
     assert wrong == []
+
+
+def words_in(name: str) -> set[str]:
+    """`StoryFailed` → story, failed; the name of a test is a sentence, in which words have their plain sense."""
+    if name.startswith("test_"):
+        return set(name.split("_")) & {"story", "stories"}
+    return {word.lower() for word in re.findall("[A-Z]?[a-z]+", name)}
+
+
+def test_names_are_the_fields_words():
+    found = []
+    for path in modules("flows", "tasks", "deployments", "benchmarks", "tests"):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        defined = [n.name for n in nodes if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
+        found += [
+            f"{path.relative_to(ROOT)}: {name}" for name in [path.stem, *defined] if NOT_OUR_WORDS & words_in(name)
+        ]
+    assert found == []
 
 
 def test_no_module_and_no_function_is_too_long():

@@ -9,8 +9,9 @@ from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.context import FlowRunContext
 
-from flows.common.report import Shown, StageReport
-from tasks.common.pictures import contact_sheet, data_uri
+from flows.common.report import Showcased, StageReport, nothing_new, stage_table
+from tasks.common.markdown import cell
+from tasks.common.pictures import contact_sheet, data_uri, evenly
 from tasks.common.records import Animation, CaptionedImage, DatasetRef, Jpeg, Reject, Sample
 from tasks.common.store import Store, StoreError
 
@@ -30,26 +31,21 @@ def show(report: StageReport, *sections: str) -> None:
     create_markdown_artifact(markdown, key=report.stage, description=f"What {report.stage} did", _sync=True)  # type: ignore[call-arg]
 
 
-def show_story(reports: Sequence[StageReport], folder: str, shown: Shown, store: Store) -> None:
-    """The artifact of a whole story: its stages in a table, where its folder is, and a film."""
-    lines = ["| stage | in | out | aside | ran | cached | seconds |", "|---|---:|---:|---:|---:|---:|---:|"]
-    lines += [
-        f"| {r.stage} | {r.items_in} | {r.items_out} | {r.rejected} | {r.ran} | {r.cached} | {r.seconds:.1f} |"
-        for r in reports
-    ]
-    said = "Everything was cached: nothing on the wiki or in the settings is new."
+def show_run(reports: Sequence[StageReport], folder: str, showcased: Showcased, store: Store) -> None:
+    """The artifact of a whole pipeline run: its stages in a table, where its folder is, and a film."""
+    head, *rows = (f"| {' | '.join(row)} |" for row in stage_table(reports))
     markdown = "\n\n".join(
         filter(
             None,
             [
-                said if all(report.ran == 0 for report in reports) else "",
-                "\n".join(lines),
+                nothing_new(reports),
+                "\n".join([head, "|---|---:|---:|---:|---:|---:|---:|", *rows]),
                 f"Folder on the machine of this run: `{folder}`",
-                films(shown.animations[:1], store),
+                films(showcased.animations[:1], store),
             ],
         )
     )
-    create_markdown_artifact(markdown, key="story", description="What the whole story did", _sync=True)  # type: ignore[call-arg]
+    create_markdown_artifact(markdown, key="pipeline-run", description="What the whole pipeline run did", _sync=True)  # type: ignore[call-arg]
 
 
 def dataset_facts(ref: DatasetRef) -> str:
@@ -66,29 +62,29 @@ def rejects_table(rejects: Sequence[Reject]) -> str:
     if not rejects:
         return ""
     lines = ["| set aside | why |", "|---|---|"]
-    lines += [f"| {_cell(reject.title)} | {_cell(reject.reason)} |" for reject in rejects[:REJECTS]]
+    lines += [f"| {cell(reject.title)} | {cell(reject.reason)} |" for reject in rejects[:REJECTS]]
     more = [f"\n… and {len(rejects) - REJECTS} more, all in summary.json."] if len(rejects) > REJECTS else []
     return "\n".join([*lines, *more])
 
 
 def jpegs_sheet(jpegs: Sequence[Jpeg], store: Store) -> str:
     """Pictures from evenly through the set."""
-    chosen = _evenly(sorted(jpegs, key=lambda jpeg: jpeg.key), PICTURES)
+    chosen = evenly(sorted(jpegs, key=lambda jpeg: jpeg.key), PICTURES)
     return _sheet("Some of the pictures", [_read(jpeg.key, store) for jpeg in chosen], 8)
 
 
 def captions_table(rows: Sequence[CaptionedImage], store: Store) -> str:
     """Pictures with what was said of them."""
     lines = ["| picture | caption |", "|---|---|"]
-    for row in _evenly(sorted(rows, key=lambda row: row.jpeg.key), CAPTIONS):
+    for row in evenly(sorted(rows, key=lambda row: row.jpeg.key), CAPTIONS):
         thumbnail = data_uri(contact_sheet([_read(row.jpeg.key, store)], 1, 72))
-        lines.append(f"| ![{_cell(row.jpeg.original.image.title)}]({thumbnail}) | {_cell(row.text)} |")
+        lines.append(f"| ![{cell(row.jpeg.original.image.title)}]({thumbnail}) | {cell(row.text)} |")
     return "\n".join(lines)
 
 
 def samples_sheet(samples: Sequence[Sample], store: Store) -> str:
     """One row for each prompt, its first seed at each snapshot, from the base model to the last epoch."""
-    epochs = _evenly(sorted({sample.epoch for sample in samples}), EPOCHS)
+    epochs = evenly(sorted({sample.epoch for sample in samples}), EPOCHS)
     prompts = list(dict.fromkeys(sample.prompt for sample in samples))[:PROMPTS]
     first = {(sample.prompt, sample.epoch): sample.key for sample in reversed(samples)}
     label = f"Epochs {', '.join(map(str, epochs))} of {'; '.join(prompts)}"
@@ -97,14 +93,15 @@ def samples_sheet(samples: Sequence[Sample], store: Store) -> str:
 
 def films(animations: Sequence[Animation], store: Store) -> str:
     """The films that are small enough, as many as there is room for."""
-    shown, room = [], FILM_BYTES
+    parts: list[str] = []
+    room = FILM_BYTES
     for film in animations:
         gif = next((file for file in film.files if file.path.endswith(".gif")), None)
         if gif and gif.bytes <= room and (data := _read(gif.key, store)):
             room -= gif.bytes
-            shown.append(f"*{_cell(film.prompt)}*\n\n![{film.kind}]({data_uri(data, 'image/gif')})")
-    left = len(animations) - len(shown)
-    return "\n\n".join([*shown, *([f"{left} more films are in the run's folder."] if left else [])])
+            parts.append(f"*{cell(film.prompt)}*\n\n![{film.kind}]({data_uri(data, 'image/gif')})")
+    left = len(animations) - len(parts)
+    return "\n\n".join([*parts, *([f"{left} more films are in the run's folder."] if left else [])])
 
 
 def _read(key: str, store: Store) -> bytes | None:
@@ -117,14 +114,4 @@ def _read(key: str, store: Store) -> bytes | None:
 
 
 def _sheet(label: str, pictures: list[bytes | None], columns: int) -> str:
-    return f"{label}:\n\n![{_cell(label)}]({data_uri(contact_sheet(pictures, columns))})" if pictures else ""
-
-
-def _evenly(items: Sequence, count: int) -> list:
-    count = min(count, len(items))
-    return [items[i * (len(items) - 1) // max(1, count - 1)] for i in range(count)]
-
-
-def _cell(text: str) -> str:
-    """Text that breaks neither a table nor a picture's label."""
-    return " ".join(text.split()).replace("|", "\\|").replace("[", "(").replace("]", ")").replace("<", "&lt;")
+    return f"{label}:\n\n![{cell(label)}]({data_uri(contact_sheet(pictures, columns))})" if pictures else ""

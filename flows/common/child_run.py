@@ -1,4 +1,4 @@
-"""Running a part of the story as a child run of its own deployment, so that a retry on either side redoes nothing.
+"""Running a part of the pipeline as a child run of its own deployment: a retry on either side redoes nothing.
 
 Two things make it so. The child's idempotency key is the parent's run and the part: a parent that is retried, or whose
 process was killed, finds its own child again. And a child that ended badly is put back to AwaitingRetry in place:
@@ -20,7 +20,7 @@ from prefect.events.filters import EventFilter, EventResourceFilter
 from prefect.states import AwaitingRetry, Cancelling
 from pydantic import BaseModel
 
-from flows.common.events import news_of
+from flows.common.events import events_of
 from tasks.common.caching import ContentKey, Outcome, call_async, gone
 from tasks.common.errors import WikistyleError
 
@@ -135,9 +135,9 @@ async def _final(client: PrefectClient, child: FlowRun, name: str) -> FlowRun:
     """The child once completed, or in a bad end that has held for a while; its states are told on the way."""
     told = ""
     told_of = EventFilter(resource=EventResourceFilter(id=[f"prefect.flow-run.{child.id}"]))  # type: ignore[call-arg]
-    async with news_of(told_of, get_run_logger().info) as news:
+    async with events_of(told_of, get_run_logger().info) as arrived:
         while True:
-            news.clear()
+            arrived.clear()
             child = await client.read_flow_run(child.id)
             state = child.state
             if state and state.is_completed():
@@ -153,4 +153,4 @@ async def _final(client: PrefectClient, child: FlowRun, name: str) -> FlowRun:
                 late = f": no worker of pool {child.work_pool_name} has taken it yet" if told == "Late" else ""
                 get_run_logger().info("%s run %s is %s%s", name, child.name, told, late)
             with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), POLL_SECONDS)
+                await asyncio.wait_for(arrived.wait(), POLL_SECONDS)

@@ -2,7 +2,7 @@
 
 import json
 
-from flows.common.report import Collected, Finetuned, Shown
+from flows.common.report import Collected, Finetuned, Showcased
 from flows.common.settings import Settings
 from tasks.animate.gallery import build_gallery
 from tasks.animate.page import Credit, GalleryPage, StageRow
@@ -18,20 +18,20 @@ SAMPLE_CREDITS = (
 
 
 def gallery_html(
-    settings: Settings, collected: Collected | None, finetuned: Finetuned, shown: Shown, store: Store
+    settings: Settings, collected: Collected | None, finetuned: Finetuned, showcased: Showcased, store: Store
 ) -> str:
     """The self-contained page of one run."""
     from tasks.finetune.result import turning_point
 
-    stages = [*(collected.stages if collected else ()), *finetuned.stages, *shown.stages]
+    stages = [*(collected.stages if collected else ()), *finetuned.stages, *showcased.stages]
     page = GalleryPage(
         title=f"{collected.site_name if collected else settings.profile}: a style arriving",
         wiki_name=collected.site_name if collected else settings.profile,
         wiki_url=collected.wiki if collected else settings.scrape.api_url,
         base_model=finetuned.training.base_model,
-        drift=tuple(film for film in shown.animations if film.kind == "drift"),
-        denoising=next((film for film in shown.animations if film.kind == "denoising"), None),
-        samples=shown.samples,
+        drift=tuple(film for film in showcased.animations if film.kind == "drift"),
+        denoising=next((film for film in showcased.animations if film.kind == "denoising"), None),
+        samples=showcased.samples,
         losses=finetuned.training.losses,
         recommended_epoch=turning_point(finetuned.training),
         images_trained=finetuned.training.images_trained,

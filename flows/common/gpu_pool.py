@@ -2,7 +2,7 @@
 
 from flows.common.base_model import base_in, identity_of, note_base
 from flows.common.child_run import run_child
-from flows.common.report import Finetuned, Shown, from_cache
+from flows.common.report import Finetuned, Showcased, from_cache
 from flows.common.settings import Settings
 from tasks.animate import task as animate
 from tasks.common.records import DatasetRef, Training
@@ -25,20 +25,20 @@ async def finetune_there(dataset: DatasetRef, settings: Settings) -> Finetuned:
     return finetuned.model_copy(update={"training": note_base(finetuned.training, settings, base)})
 
 
-async def showcase_there(training: Training, settings: Settings) -> Shown:
+async def showcase_there(training: Training, settings: Settings) -> Showcased:
     """`flows.showcase` by its deployment. Nothing is started when these weights were shown with these settings."""
     weights = [[s.epoch, s.unet and s.unet.key, s.decoder and s.decoder.key] for s in training.snapshots]
     outcome = await run_child(
         "showcase",
         settings.profile,
         {"settings": settings.model_dump(mode="json"), "training": training.model_dump(mode="json")},
-        Shown,
+        Showcased,
         content=[sampling.VERSION, animate.VERSION, identity_of(training), weights, settings.sample, settings.animate],
-        keys_of=_shown_keys,
+        keys_of=_showcase_keys,
     )
     return from_cache(outcome.result) if outcome.cached else outcome.result
 
 
-def _shown_keys(shown: Shown) -> list[str]:
-    films = [key for film in shown.animations for key in animate.stored_keys(film)]
-    return [*sampling.stored_keys(list(shown.samples)), *shown.denoising, *films]
+def _showcase_keys(showcased: Showcased) -> list[str]:
+    films = [key for film in showcased.animations for key in animate.stored_keys(film)]
+    return [*sampling.stored_keys(list(showcased.samples)), *showcased.denoising, *films]

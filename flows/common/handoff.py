@@ -1,4 +1,4 @@
-"""What the parts of the story last handed on, kept per profile, so that a later part can be run alone."""
+"""What the parts of the pipeline last handed on, kept per profile, so that a later part can be run alone."""
 
 import os
 from pathlib import Path

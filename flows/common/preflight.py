@@ -18,7 +18,7 @@ class CheckError(WikistyleError):
 
 
 def check(settings: Settings, parts: tuple[str, ...] = PARTS) -> None:
-    """Raise, in one line, when these parts of the story can't come to their end with these settings, here.
+    """Raise, in one line, when these parts of the pipeline can't come to their end with these settings, here.
 
     What the settings alone say comes first, then the store, the models and the hub. Nothing of Prefect is loaded,
     unless the hub's token is in one of its blocks.
@@ -69,7 +69,7 @@ def check_model(setting: str, model: str, revision: str | None, file: str) -> No
         if not (Path(model) / file).is_file():
             raise CheckError(f"model {model} ({setting}) has no {file}; give a folder made by save_pretrained")
         return
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download  # pyright: ignore[reportUnknownVariableType] -- partly untyped
 
     try:
         hf_hub_download(model, file, revision=revision)

@@ -1,9 +1,9 @@
-"""The story in a process of its own, so that Ctrl-C, or a terminal that is closed, ends it in good order.
+"""The pipeline in a process of its own, so that Ctrl-C, or a terminal that is closed, ends it in good order.
 
 A terminal sends Ctrl-C to all of its foreground processes at once. Prefect's embedded server would be gone before the
-flows could tell it of their end, and a flow that waits in the event loop's thread would not hear of it at all. So the
-story runs, with that server, in a session that no terminal reaches; the command line waits, and passes a request to
-stop on as the SIGTERM which Prefect and the training know.
+flows could tell it of their end, and a flow that waits in the event loop's thread would not hear of it at all. So
+the pipeline runs, with that server, in a session that no terminal reaches; the command line waits, and passes a
+request to stop on as the SIGTERM which Prefect and the training know.
 """
 
 import os
@@ -11,7 +11,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, NoReturn
 
@@ -28,7 +28,7 @@ Part = Literal["collect", "finetune", "showcase"]
 
 
 class Request(BaseModel):
-    """What to run: the whole story, or `only` one part."""
+    """What to run: the whole pipeline, or `only` one part."""
 
     model_config = ConfigDict(frozen=True)
     settings: Settings
@@ -44,8 +44,8 @@ class Outcome(BaseModel):
     error: str = ""
 
 
-class StoryFailed(WikistyleError):
-    """The story did not come to its end; the message says in one line why."""
+class PipelineFailed(WikistyleError):
+    """The pipeline did not come to its end; the message says in one line why."""
 
 
 class Stopped(BaseException):
@@ -57,10 +57,10 @@ class Stopped(BaseException):
 
 
 def run_apart(request: Request) -> str:
-    """Run the story in a child process; returns the run's folder.
+    """Run the pipeline in a child process; returns the run's folder.
 
-    Raises StoryFailed, or Stopped once the child has ended for SIGINT, SIGTERM or SIGHUP. A second signal doesn't wait
-    for it: a training that is saving its state goes on saving, and ends by itself.
+    Raises PipelineFailed, or Stopped once the child has ended for SIGINT, SIGTERM or SIGHUP. A second signal doesn't
+    wait for it: a training that is saving its state goes on saving, and ends by itself.
     """
     command = [sys.executable, "-m", "flows"]
     with stop_signals():
@@ -80,10 +80,10 @@ def run_apart(request: Request) -> str:
         finally:
             _end(process)
     if not answer:
-        raise StoryFailed(f"the run's process ended with status {process.returncode}")
+        raise PipelineFailed(f"the run's process ended with status {process.returncode}")
     outcome = Outcome.model_validate_json(answer)
     if outcome.error:
-        raise StoryFailed(outcome.error)
+        raise PipelineFailed(outcome.error)
     return outcome.folder
 
 
@@ -116,7 +116,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 @contextmanager
-def stop_signals() -> Iterator[None]:
+def stop_signals() -> Generator[None]:
     """SIGINT, SIGTERM and SIGHUP raise Stopped; SIGHUP not under nohup."""
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:

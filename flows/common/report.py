@@ -1,7 +1,8 @@
 """What each flow says of itself: counts, seconds and cached/ran of its stages, and what it hands on."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tasks.common.errors import WikistyleError
 from tasks.common.records import Animation, DatasetRef, Record, Reject, Sample, Training
@@ -20,6 +21,33 @@ class StageReport(Record):
     items_in: int
     items_out: int
     rejected: int
+
+
+def stage_table(reports: Sequence[StageReport]) -> list[tuple[str, ...]]:
+    """A head and a row for each stage, as text: how many items came in, went out, were set aside, ran, were cached."""
+    rows = [
+        (r.stage, *map(str, (r.items_in, r.items_out, r.rejected, r.ran, r.cached)), f"{r.seconds:.1f}")
+        for r in reports
+    ]
+    return [("stage", "in", "out", "aside", "ran", "cached", "seconds"), *rows]
+
+
+def nothing_new(reports: Sequence[StageReport]) -> str:
+    """Says so when nothing ran."""
+    if any(report.ran for report in reports):
+        return ""
+    return "Everything was cached: nothing on the wiki or in the settings is new."
+
+
+def reports_in(summary: dict[str, Any]) -> list[StageReport]:
+    """What each stage said of itself, of a run's summary.json."""
+    return [
+        StageReport(
+            stage=name, seconds=s["seconds"], cached=s["cached"], ran=s["ran"],
+            items_in=s["in"], items_out=s["out"], rejected=s["rejected"],
+        )
+        for name, s in summary["stages"].items()
+    ]  # fmt: skip
 
 
 class Collected(Record):
@@ -48,7 +76,7 @@ class Finetuned(Record):
     stages: tuple[StageReport, ...]
 
 
-class Shown(Record):
+class Showcased(Record):
     """What `showcase` hands on."""
 
     samples: tuple[Sample, ...]
@@ -57,7 +85,9 @@ class Shown(Record):
     stages: tuple[StageReport, ...]
 
 
-T = TypeVar("T", Finetuned, Shown)
+Shown = Showcased  # by this name Prefect's results of older runs are found
+
+T = TypeVar("T", Finetuned, Showcased)
 
 
 def from_cache(record: T) -> T:

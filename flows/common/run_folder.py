@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.common.base_model import base_of
-from flows.common.report import Collected, Finetuned, Shown, StageReport
+from flows.common.report import Collected, Finetuned, Showcased, StageReport
 from flows.common.settings import Settings
 from tasks.common.files import check_folder, file_name, replace_folder, write_atomically
 from tasks.common.garbage.references import needed_by, refer
@@ -65,7 +65,7 @@ def write_run(
     settings: Settings,
     collected: Collected | None,
     finetuned: Finetuned | None,
-    shown: Shown | None,
+    showcased: Showcased | None,
     store: Store,
 ) -> dict[str, Any]:
     """Write the folder whole, in place of a run's older one; returns the summary. The link `latest` beside it follows.
@@ -82,30 +82,30 @@ def write_run(
 
             base = base_of(finetuned.training)
             assemble(base.model, base.revision, finetuned.training.snapshots[-1], partial / "model", store)
-        if shown:
-            _write_pictures(partial, shown, store)
-        if shown and finetuned:
+        if showcased:
+            _write_pictures(partial, showcased, store)
+        if showcased and finetuned:
             from flows.common.gallery import gallery_html
 
-            html = gallery_html(settings, collected, finetuned, shown, store)
+            html = gallery_html(settings, collected, finetuned, showcased, store)
             write_atomically(partial / "gallery" / "index.html", html.encode())
-        summary.update(summarise(settings, collected, finetuned, shown), files=_files(partial))
+        summary.update(summarise(settings, collected, finetuned, showcased), files=_files(partial))
         write_atomically(partial / "summary.json", (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
 
     real = check_folder(folder, written)
-    keys = set().union(*(needed_by(record, store) for record in (collected, finetuned, shown)))
+    keys = set[str]().union(*(needed_by(record, store) for record in (collected, finetuned, showcased)))
     replace_folder(real, fill, written)
     refer(real / "summary.json", keys, store)
     _point_latest(real)
     return summary
 
 
-def _write_pictures(folder: Path, shown: Shown, store: Store) -> None:
-    for sample in shown.samples:
+def _write_pictures(folder: Path, showcased: Showcased, store: Store) -> None:
+    for sample in showcased.samples:
         path = folder / "samples" / f"epoch-{sample.epoch:04d}" / f"{file_name(sample.prompt)}-seed-{sample.seed}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(store.read(sample.key))
-    for film in shown.animations:
+    for film in showcased.animations:
         for file in film.files:
             path = folder / "gifs" / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,10 +140,10 @@ def _points_to_a_run(link: Path) -> bool:
 
 
 def summarise(
-    settings: Settings, collected: Collected | None, finetuned: Finetuned | None, shown: Shown | None
+    settings: Settings, collected: Collected | None, finetuned: Finetuned | None, showcased: Showcased | None
 ) -> dict[str, Any]:
     """The facts of a run, without the list of its files."""
-    parts = [part for part in (collected, finetuned, shown) if part]
+    parts = [part for part in (collected, finetuned, showcased) if part]
     stages: list[StageReport] = [stage for part in parts for stage in part.stages]
     summary: dict[str, Any] = {
         "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES},

@@ -1,7 +1,7 @@
 """The bundled sample wiki, served on loopback for as long as a flow reads it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from flows.common.settings import Settings
@@ -10,7 +10,7 @@ from tasks.common.records import Inventory
 
 
 @contextmanager
-def reachable(settings: Settings) -> Iterator[Settings]:
+def reachable(settings: Settings) -> Generator[Settings]:
     """Settings whose wiki answers: another wiki's as they are, or the sample wiki's on a free port.
 
     `WIKISTYLE_SECOND_WAVE=1` turns its later uploads on.

@@ -1,7 +1,7 @@
 """What a user can set: one pydantic model per stage, gathered, and the profiles that fill them."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
 from pydantic import Field, ValidationError
@@ -79,9 +79,10 @@ def _set(values: dict[str, Any], override: str) -> None:
     *stages, last = name.split(".")
     at = values
     for part in stages:
-        at = at.setdefault(part, {})
-        if not isinstance(at, dict):
+        below: object = at.setdefault(part, {})
+        if not isinstance(below, dict):
             raise SettingsError(f"setting {name} does not exist: {part} has no parts; see `wikistyle run --help`")
+        at = cast("dict[str, Any]", below)
     at[last] = yaml.safe_load(text)
 
 

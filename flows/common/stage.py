@@ -6,7 +6,7 @@ with stage("caption", "images") as captioning:
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
@@ -45,19 +45,19 @@ class Stage:
     def map(self, task: MappedTask[I, P, R], items: Iterable[I], *args: P.args, **kwargs: P.kwargs) -> list[R]:
         """What becomes of each item, in their order (each once); only the missing are done, in batches."""
         plan, ran = task.plan(items, *args, **kwargs), dict[str, R]()
-        with progress(self.name, len(plan.names), self.unit) as shown:
-            shown.advance(len(plan.known))
+        with progress(self.name, len(plan.names), self.unit) as bar:
+            bar.advance(len(plan.known))
             for number, batch in enumerate(plan.batches, 1):
-                ran |= plan.run(batch, number, shown.advance)
+                ran |= plan.run(batch, number, bar.advance)
         return self._counted(plan, ran)
 
     async def amap(self, task: MappedTask[I, P, R], items: Iterable[I], *args: P.args, **kwargs: P.kwargs) -> list[R]:
         """`map` for a task that is an async generator."""
         plan, ran = task.plan(items, *args, **kwargs), dict[str, R]()
-        with progress(self.name, len(plan.names), self.unit) as shown:
-            shown.advance(len(plan.known))
+        with progress(self.name, len(plan.names), self.unit) as bar:
+            bar.advance(len(plan.known))
             for number, batch in enumerate(plan.batches, 1):
-                ran |= await plan.run(batch, number, shown.advance)
+                ran |= await plan.run(batch, number, bar.advance)
         return self._counted(plan, ran)
 
     def _counted(self, plan: Plan[Any, R], ran: dict[str, R]) -> list[R]:
@@ -85,7 +85,7 @@ class Stage:
 
 
 @contextmanager
-def stage(name: str, unit: str = "items") -> Iterator[Stage]:
+def stage(name: str, unit: str = "items") -> Generator[Stage]:
     """Time a stage and, when it ends well, make its artifact. Raises StageFailed for whatever its body raises."""
     running = Stage(name, unit)
     tell(f"{name}: started")

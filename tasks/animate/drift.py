@@ -8,6 +8,7 @@ from tasks.animate.labels import INK, PAPER, SOFT, epoch_label, write
 from tasks.animate.layout import Heading, fit, frame
 from tasks.animate.settings import AnimateSettings
 from tasks.common.errors import WikistyleError
+from tasks.common.pictures import paste_rows
 from tasks.common.records import Sample
 from tasks.common.store import Store
 
@@ -69,6 +70,5 @@ def contact_sheet(prompt: str, samples: list[Sample], tile: int, store: Store) -
     for i, (epoch, row) in enumerate(zip(epochs, rows, strict=True)):
         y = top + i * (height + gap)
         write(sheet, (margin, y + height / 2 + text * 0.35), epoch_label(epoch), (text, INK), left - margin)
-        for column, picture in enumerate(row):
-            sheet.paste(picture, (left + column * (width + gap), y))
+        paste_rows(sheet, row, len(row), (left, y), gap)
     return sheet

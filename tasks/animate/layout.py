@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 
 from tasks.animate.labels import ACCENT, INK, PAPER, RULE, SOFT, write
+from tasks.common.pictures import paste_rows
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,7 @@ def frame(pictures: list[Image.Image], heading: Heading, prompt: str, tile: int,
     image = Image.new("RGB", (whole + 2 * margin, top + rows * (height + gap) - gap + bottom + margin // 2), PAPER)
     write(image, (margin, margin + line * 0.75), heading.text, (line, INK), whole)
     _progress(image, (margin, top - round(line * 0.35)), whole, max(2, tile // 64), heading.progress)
-    for i, picture in enumerate(tiles):
-        image.paste(picture, (margin + i % columns * (width + gap), top + i // columns * (height + gap)))
+    paste_rows(image, tiles, columns, (margin, top), gap)
     write(image, (margin, image.height - margin * 0.9), prompt, (line * 0.72, SOFT), whole)
     return image
 

@@ -6,7 +6,7 @@ run id, path or time. Prefect's own default holds neither the task's name nor th
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast, overload
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE, CachePolicy
@@ -53,9 +53,9 @@ def canonical(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, dict):
-        return {str(k): canonical(v) for k, v in value.items()}
+        return {str(k): canonical(v) for k, v in cast("dict[Any, Any]", value).items()}
     if isinstance(value, (list, tuple)):
-        return [canonical(v) for v in value]
+        return [canonical(v) for v in cast("Sequence[Any]", value)]
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     raise TypeError(f"a cached task was given a {type(value).__name__}, which has no content to make a key of")

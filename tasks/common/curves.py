@@ -1,5 +1,8 @@
 """The loss curves of a training, drawn once for every place that shows them: as SVG for pages, as PNG elsewhere."""
 
+# pyright: reportUnknownMemberType=false
+# matplotlib leaves the types of its keyword arguments open.
+
 import io
 import re
 from collections.abc import Sequence

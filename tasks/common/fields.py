@@ -35,7 +35,7 @@ def one_line(text: object) -> object:
     return " ".join(text.split()) if isinstance(text, str) else text
 
 
-def shown(text: object, longest: int = 200) -> str:
+def for_message(text: object, longest: int = 200) -> str:
     """Anything from outside as it may stand in a message: one printable line, cut to so many characters."""
     safe = "".join(
         ascii(c)[1:-1] if unicodedata.category(c) in UNPRINTABLE or "\u202a" <= c <= "\u202e" else c

@@ -108,13 +108,13 @@ def check_folder(folder: Path, ours: Callable[[Path], Collection[str]] = lambda 
 def _first_foreign(folder: Path, ours: Callable[[Path], Collection[str]]) -> str | None:
     """A file or link in `folder` that `ours` doesn't name; its own folders may be empty of files."""
     there = _files_of(folder)
-    known = set(ours(folder)) if there else set()
+    known = set(ours(folder)) if there else set[str]()
     return next((path for path in there if path not in known), None)
 
 
 def _files_of(folder: Path) -> list[str]:
     """Everything but plain folders, relative to `folder`; links are not followed."""
-    found = []
+    found: list[str] = []
     for at, folders, files in os.walk(folder, onerror=_raise):
         links = [name for name in folders if os.path.islink(os.path.join(at, name))]
         found += [os.path.relpath(os.path.join(at, name), folder) for name in (*files, *links)]
@@ -146,7 +146,8 @@ def _beside(path: Path, ending: str) -> Path:
 
 def _stale(path: Path) -> list[Path]:
     """What killed writers of `path` left: nothing was written to it for an hour."""
-    head, found = _head(path), []
+    head = _head(path)
+    found: list[Path] = []
     for entry in os.scandir(path.parent):
         if entry.name.startswith(head) and entry.name.endswith(PARTIAL):
             with suppress(FileNotFoundError):

@@ -43,7 +43,7 @@ def _fetch(key: str, open_object: Callable[[], IO[bytes]], partial: Path) -> Non
 
 def _drop_oldest(folder: Path, keep: Path) -> None:
     limit = float(os.environ.get("WIKISTYLE_CACHE_GIB", LIMIT_GIB)) * 2**30
-    copies = []
+    copies: list[tuple[float, int, Path]] = []
     for path in folder.glob("[0-9a-f][0-9a-f]/*"):
         with suppress(FileNotFoundError):  # another process drops copies, too
             found = path.stat()

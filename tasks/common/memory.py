@@ -15,15 +15,16 @@ import logging
 import os
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from upath import UPath
 
 from tasks.common.files import write_atomically
+from tasks.common.filesystem import file_system
 from tasks.common.store import Store
 
 R = TypeVar("R", bound=BaseModel)
@@ -58,7 +59,7 @@ class Memory(Generic[R]):
         return found
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator["Writer"]:
+    def writing(self) -> Generator["Writer"]:
         """A writer of new records. What was added stays, whatever ends the process."""
         segment: Segment = _FileSegment(self.folder) if self.is_local else _ObjectSegment(self.folder)
         try:
@@ -87,7 +88,7 @@ class Memory(Generic[R]):
 
     def _abandoned(self, name: str, now: datetime) -> bool:
         try:
-            modified: datetime = self.folder.fs.modified((self.folder / name).path)
+            modified = file_system(self.folder).modified((self.folder / name).path)
         except FileNotFoundError:
             return False
         return now - modified.astimezone(UTC) > ABANDONED
@@ -107,15 +108,15 @@ class Memory(Generic[R]):
         for name in names:
             with contextlib.suppress(FileNotFoundError):
                 # In one request: an open segment may be written anew between two, which s3fs then calls expired.
-                data: Any = self.folder.fs.cat_file((self.folder / name).path)
-                yield name, data
+                yield name, file_system(self.folder).cat_file((self.folder / name).path)
 
     def _names(self) -> list[str]:
         if self.is_local:
             folder = Path(str(self.folder))
             return sorted(path.name for path in folder.glob(f"*{ENDING}")) if folder.is_dir() else []
-        self.folder.fs.invalidate_cache()  # others write here, too
-        return sorted(name for at in self.folder.fs.find(self.folder.path) if (name := at.rsplit("/", 1)[-1]))
+        files = file_system(self.folder)
+        files.invalidate_cache()  # others write here, too
+        return sorted(name for at in files.find(self.folder.path) if (name := at.rsplit("/", 1)[-1]))
 
 
 class Writer:
@@ -136,7 +137,8 @@ def _check(record: bytes) -> bytes:
 
 def _sound(data: bytes) -> list[bytes]:
     """The lines that say what was written, each with its end."""
-    sound, damaged = [], 0
+    sound: list[bytes] = []
+    damaged = 0
     for line in data.splitlines(keepends=True):
         record, _, check = line.rpartition(b" ")
         if check == _check(record) + b"\n":

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -54,10 +54,10 @@ class Progress:
 
 
 @contextmanager
-def progress(stage: str, total: int, unit: str) -> Iterator[Progress]:
+def progress(stage: str, total: int, unit: str) -> Generator[Progress]:
     """A Progress that is closed whatever happens."""
-    shown = Progress(stage, total, unit)
+    bar = Progress(stage, total, unit)
     try:
-        yield shown
+        yield bar
     finally:
-        shown.close()
+        bar.close()

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,8 +18,8 @@ class StageSettings(BaseModel):
         return self.model_dump(mode="json", exclude=skip)
 
 
-def _is_working(extra: Any) -> bool:
-    return isinstance(extra, dict) and bool(extra.get("working"))
+def _is_working(extra: object) -> bool:
+    return isinstance(extra, dict) and bool(cast("dict[str, object]", extra).get("working"))
 
 
 def working(default: Any, **kwargs: Any) -> Any:

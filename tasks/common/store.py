@@ -16,6 +16,7 @@ from upath import UPath
 from tasks.common.errors import WikistyleError
 from tasks.common.fields import SHA256
 from tasks.common.files import replace_file, write_atomically
+from tasks.common.filesystem import file_system
 from tasks.common.garbage.lease import hold
 from tasks.common.local_copies import local_copy
 
@@ -72,7 +73,7 @@ class Store:
         if len(wanted) <= FEW_KEYS:
             with ThreadPoolExecutor(16) as threads:
                 return {key for key, here in zip(wanted, threads.map(self.has, wanted), strict=True) if not here}
-        files = self.root.fs
+        files = file_system(self.root)
         files.invalidate_cache()
         here = {name.rsplit("/", 1)[-1] for name in files.find((self.root / "objects").path)}
         files.invalidate_cache()  # a listing that is kept would hide what other machines put here later

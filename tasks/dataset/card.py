@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 from huggingface_hub import DatasetCardData
 
+from tasks.common.markdown import cell
 from tasks.common.records import CaptionedImage, Reject
 from tasks.dataset.records import DatasetSource
 from tasks.dataset.settings import DatasetSettings
@@ -17,11 +18,6 @@ from tasks.dataset.shards import NUMBER_COLUMNS, TEXT_COLUMNS
 LISTED_AT_MOST = 200
 CHANGES = re.compile(r"(?<=<!-- changes -->\n).*(?=<!-- /changes -->)", re.DOTALL)
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-
-
-def cell(text: str) -> str:
-    """A stranger's words (titles, names) as plain text in one cell of a Markdown table."""
-    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", " ".join(text.split())).replace("<", "&lt;").replace(">", "&gt;")
 
 
 def render(

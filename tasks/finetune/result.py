@@ -72,10 +72,10 @@ def summary(training: Training) -> str:
     for snapshot in training.snapshots:
         mark = "held-out loss turns here" if snapshot.epoch == turn else ""
         figures = (snapshot.train_loss, snapshot.heldout_loss, snapshot.decoder_psnr)
-        shown = ["–" if x is None else f"{x:.4f}" for x in figures[:2]] + [
+        cells = ["–" if x is None else f"{x:.4f}" for x in figures[:2]] + [
             "–" if figures[2] is None else f"{figures[2]:.2f}"
         ]
-        lines.append(f"| {snapshot.epoch} | {' | '.join(shown)} | {mark} |")
+        lines.append(f"| {snapshot.epoch} | {' | '.join(cells)} | {mark} |")
     size = sum(file.bytes for s in training.snapshots for file in (s.unet, s.decoder) if file)
     lines += [
         "",

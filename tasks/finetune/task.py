@@ -45,20 +45,20 @@ def finetune(dataset: DatasetRef | str, settings: FinetuneSettings, base_identit
 
     The training is a process of its own: when this task is cancelled or its process ends, it saves and stops.
     """
+    from tasks.finetune.pages import losses_page, preview_page
     from tasks.finetune.process.job import TrainingJob
     from tasks.finetune.process.launch import launch
-    from tasks.finetune.shown import losses_page, preview_page
     from tasks.finetune.training.steps import Step, describe
 
     logger = get_run_logger()
-    shown: dict[str, Progress] = {}
+    bars: dict[str, Progress] = {}
     seen = SeenInPrefect()
 
     def report(stage: str, step: Step) -> None:
-        if stage not in shown:
-            shown[stage] = Progress(stage, step.steps, "steps")
+        if stage not in bars:
+            bars[stage] = Progress(stage, step.steps, "steps")
         note = describe(step)
-        shown[stage].advance(step.step - shown[stage].done, note)
+        bars[stage].advance(step.step - bars[stage].done, note)
         seen.show(stage, 100 * step.step / step.steps, note, last=step.step == step.steps)
 
     def show_previews(epoch: int, folder: Path) -> None:
@@ -69,7 +69,7 @@ def finetune(dataset: DatasetRef | str, settings: FinetuneSettings, base_identit
     try:
         training = launch(job, report, logger.info, show_previews)
     finally:
-        for bar in shown.values():
+        for bar in bars.values():
             bar.close()
     create_markdown_artifact(losses_page(training), key="finetune-losses", description="Loss and PSNR of each snapshot")
     return training

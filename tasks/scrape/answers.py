@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from tasks.common.fields import SHA1, Address, Bytes, Sha1, Side, Text, Title, shown
+from tasks.common.fields import SHA1, Address, Bytes, Sha1, Side, Text, Title, for_message
 from tasks.common.records import Reject
 from tasks.scrape.errors import ScrapeError
 
@@ -171,7 +171,7 @@ def malformed(entry: dict[str, Any], reason: str) -> Reject:
     info = entry.get("imageinfo")
     sha1 = info[0].get("sha1") if isinstance(info, list) and info and isinstance(info[0], dict) else None
     known = sha1 if isinstance(sha1, str) and SHA1.fullmatch(sha1) else ""
-    title = shown(entry.get("title") or "(an entry without a title)")
+    title = for_message(entry.get("title") or "(an entry without a title)")
     return Reject(title=title, sha1=known, stage=STAGE, reason=f"{MALFORMED}: {reason}")
 
 
@@ -189,5 +189,5 @@ def _first(error: ValueError) -> str:
         return str(error)
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"] if isinstance(part, str)) or "answer"
-    said = "" if isinstance(first["input"], (dict, list)) else f", and not {shown(repr(first['input']), 80)}"
-    return f"{shown(where, 80)}: {first['msg'].removeprefix('Value error, ')}{said}"
+    said = "" if isinstance(first["input"], (dict, list)) else f", and not {for_message(repr(first['input']), 80)}"
+    return f"{for_message(where, 80)}: {first['msg'].removeprefix('Value error, ')}{said}"

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 from PIL import Image
 
-from tasks.common.fields import SHA256, shown
+from tasks.common.fields import SHA256, for_message
 from tasks.common.files import write_atomically
 from tasks.common.store import Store
 from tasks.scrape.errors import Busy, Down, Resting, Unfit
@@ -59,7 +59,7 @@ async def fetch(job: FetchJob, client: PoliteClient) -> bytes:
 async def _get(url: str, client: PoliteClient, limit: int, fresh: bool) -> bytes:
     answer = await client.get(url, accept=ACCEPT, limit=limit, fresh=fresh)
     if answer.status != 200:
-        raise Unfit(f"status {answer.status}: for {shown(httpx.URL(url).path)}")
+        raise Unfit(f"status {answer.status}: for {for_message(httpx.URL(url).path)}")
     return answer.body
 
 
@@ -72,7 +72,7 @@ def verify_rendering(data: bytes, width: int) -> None:
                 raise ValueError(f"{came} × {image.height} px")
             image.load()
     except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them stumble over
-        raise Unfit(f"no image: what the wiki rendered of the SVG does not decode ({shown(error)})") from None
+        raise Unfit(f"no image: what the wiki rendered of the SVG does not decode ({for_message(error)})") from None
     if not width / ODD_WIDTH <= came <= width * ODD_WIDTH:
         raise Unfit(f"wrong size: the wiki rendered the SVG {came} px wide, asked for {width}")
 

@@ -8,7 +8,7 @@ https://www.mediawiki.org/wiki/API:Allimages, https://www.mediawiki.org/wiki/API
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from tasks.common.fields import shown
+from tasks.common.fields import for_message
 from tasks.common.records import Inventory, Reject, WikiImage
 from tasks.scrape import gallery
 from tasks.scrape.answers import STAGE, FileInfo, FilePage, Query, parse_answer, parse_rendering
@@ -34,8 +34,8 @@ async def take_inventory(
     check_allowed(settings)
     site = await _site(client)
     listing = await list_files(client, progress)
-    shown_there = await _shown_in_gallery(settings, client) if settings.gallery_url else None
-    pages, bad = _chosen(listing, shown_there)
+    in_gallery = await _in_gallery(settings, client) if settings.gallery_url else None
+    pages, bad = _chosen(listing, in_gallery)
     if not pages and not bad:
         where = settings.gallery_url or settings.category
         raise ScrapeError(
@@ -47,8 +47,8 @@ async def take_inventory(
     images, rejects = sort_out(pages, settings, site.rightsinfo.text)
     rejects += bad
     rejects += [
-        Reject(title=shown(title), sha1="", stage=STAGE, reason="in the gallery, but no file of this wiki")
-        for title in sorted((shown_there or set()) - pages.keys() - {reject.title for reject in bad})
+        Reject(title=for_message(title), sha1="", stage=STAGE, reason="in the gallery, but no file of this wiki")
+        for title in sorted((in_gallery or set()) - pages.keys() - {reject.title for reject in bad})
     ]
     if not images:
         reason, _ = Counter(r.reason for r in rejects).most_common(1)[0]
@@ -88,16 +88,16 @@ async def _site(client: PoliteClient) -> Query:
     return site
 
 
-def _chosen(listing: Listing, shown_there: set[str] | None) -> tuple[dict[str, FilePage], list[Reject]]:
+def _chosen(listing: Listing, in_gallery: set[str] | None) -> tuple[dict[str, FilePage], list[Reject]]:
     """(pages, malformed entries), only those the gallery shows where there is one."""
     pages, bad = listing.good(), list(listing.bad.values())
-    if shown_there is None:
+    if in_gallery is None:
         return pages, bad
-    pages = {title: page for title, page in pages.items() if title in shown_there}
-    return pages, [reject for reject in bad if reject.title in shown_there]
+    pages = {title: page for title, page in pages.items() if title in in_gallery}
+    return pages, [reject for reject in bad if reject.title in in_gallery]
 
 
-async def _shown_in_gallery(settings: ScrapeSettings, client: PoliteClient) -> set[str]:
+async def _in_gallery(settings: ScrapeSettings, client: PoliteClient) -> set[str]:
     answer = await client.get(settings.gallery_url, accept="text/html")
     names = gallery.file_names(answer.body.decode(errors="replace")) if answer.status == 200 else []
     if not names:

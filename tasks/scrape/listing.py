@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.common.fields import shown
+from tasks.common.fields import for_message
 from tasks.common.records import Reject
 from tasks.common.settings import digest
 from tasks.scrape.answers import FilePage, parse_answer, parse_page
@@ -39,7 +39,7 @@ class Listing:
         """Take in a part of a page; one malformed part makes the whole page a reject."""
         part = parse_page(entry)
         if isinstance(part, Reject):
-            self.bad.setdefault(f"{shown(entry.get('pageid'), 40)} {part.title}", part)
+            self.bad.setdefault(f"{for_message(entry.get('pageid'), 40)} {part.title}", part)
         elif known := self.pages.get(part.title):
             self.pages[part.title] = known.joined(part)
         else:
@@ -97,7 +97,7 @@ async def walk(client: PoliteClient, params: dict[str, str], listing: Listing, p
             return
         token = digest(continuation)
         if token in seen:
-            raise _endless(client, f"repeats itself (continuation {shown(continuation)})")
+            raise _endless(client, f"repeats itself (continuation {for_message(continuation)})")
         seen.add(token)
         without_news = 0 if new else without_news + 1
         if without_news > MOST_WITHOUT_NEWS:

@@ -19,7 +19,7 @@ import httpx
 import stamina
 from protego import Protego
 
-from tasks.common.fields import address, shown
+from tasks.common.fields import address, for_message
 from tasks.scrape.bodies import TooLong, paced, read_body
 from tasks.scrape.errors import Busy, Resting, ScrapeError, Unfit, Unreachable
 from tasks.scrape.gates import HostGate, gate_of, origin
@@ -113,11 +113,11 @@ class PoliteClient:
         except (ValueError, RecursionError):
             raise ScrapeError(
                 f"{wiki} doesn't answer like a MediaWiki API (status {answer.status}, "
-                f"{shown(answer.headers.get('Content-Type', 'no type'))}); give the address of the wiki's api.php"
+                f"{for_message(answer.headers.get('Content-Type', 'no type'))}); give the address of the wiki's api.php"
             ) from None
         if error := content.get("error"):
             code, info = (error.get("code"), error.get("info")) if isinstance(error, dict) else ("error", error)
-            message = f"wiki {wiki} refused a request ({shown(code)}: {shown(info)})"
+            message = f"wiki {wiki} refused a request ({for_message(code)}: {for_message(info)})"
             if code in ("maxlag", "ratelimited"):  # these come with status 200
                 raise self._busy(f"{message}; run again later", self._gate(url), answer.headers, attempt)
             raise ScrapeError(f"{message}; check the wiki's address and the category")
@@ -140,7 +140,7 @@ class PoliteClient:
             try:
                 self.hosts.check(address(url))
             except ValueError as error:
-                raise Unfit(f"unusable address: {shown(url)} {error}") from None
+                raise Unfit(f"unusable address: {for_message(url)} {error}") from None
             if robots:
                 await self._obey_robots(url)
             answer = await self._send(url, headers, limit, attempt, cut)
@@ -150,8 +150,8 @@ class PoliteClient:
             try:
                 url = str(httpx.URL(url).join(location).copy_with(fragment=None))
             except (httpx.InvalidURL, ValueError) as error:
-                raise Unfit(f"unusable address: redirected to {shown(location)} ({error})") from None
-        raise Unfit(f"redirected without end: more than {MOST_HOPS} times, last to {shown(url)}")
+                raise Unfit(f"unusable address: redirected to {for_message(location)} ({error})") from None
+        raise Unfit(f"redirected without end: more than {MOST_HOPS} times, last to {for_message(url)}")
 
     async def _send(self, url: str, headers: dict[str, str], limit: int, attempt: int, cut: bool) -> Answer:
         gate = self._gate(url)
@@ -161,10 +161,10 @@ class PoliteClient:
                 await gate.turn(though_down=url.startswith(self.settings.api_url))
                 answer = await self._exchange(url, headers, limit, cut)
         except (httpcore.UnsupportedProtocol, httpcore.LocalProtocolError) as error:
-            raise Unfit(f"unusable address: {shown(url)} ({error})") from None
+            raise Unfit(f"unusable address: {for_message(url)} ({error})") from None
         except (TimeoutError, httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
             gate.note(url, failed=True)
-            reason = f"{type(error).__name__}: {shown(error)}".rstrip(": ")
+            reason = f"{type(error).__name__}: {for_message(error)}".rstrip(": ")
             message = f"wiki {origin(url)} can't be reached ({reason}); check the address or your network"
             if isinstance(error, httpcore.ConnectError):
                 # A wrong address is far more likely than an outage of seconds: ask once more, not for minutes.

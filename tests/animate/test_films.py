@@ -27,7 +27,7 @@ def opened(animation: Animation, ending: str, store: Store) -> Image.Image:
     return Image.open(io.BytesIO(data))
 
 
-def shown(image: Image.Image) -> list[tuple[np.ndarray, int]]:
+def frames_of(image: Image.Image) -> list[tuple[np.ndarray, int]]:
     """Each frame's pixels and its milliseconds."""
     frames = []
     for i in range(getattr(image, "n_frames", 1)):
@@ -45,7 +45,7 @@ def has_colour(pixels: np.ndarray, colour: tuple[int, int, int]) -> bool:
 def test_a_drift_film_shows_the_base_model_first_then_every_epoch_with_all_seeds(store, draw, ending):
     samples = [draw("a cat", seed, epoch) for epoch in (4, 0, 2) for seed in (0, 1)]
     image = opened(drift_film("a cat", samples, SETTINGS, store), ending, store)
-    frames = shown(image)
+    frames = frames_of(image)
     assert [ms for _, ms in frames] == [1000, 300, 2000]
     assert image.info["loop"] == 0  # for ever
     for (pixels, _), epoch in zip(frames, (0, 2, 4), strict=True):
@@ -65,7 +65,7 @@ def test_every_epoch_is_labelled_on_its_frame(store, draw):
 @pytest.mark.parametrize("kind", ["gif", "webp"])
 def test_equal_neighbours_become_one_frame_and_the_film_keeps_its_length(kind):
     red, blue = Image.new("RGB", (40, 40), "red"), Image.new("RGB", (40, 40), "blue")
-    frames = shown(
+    frames = frames_of(
         Image.open(io.BytesIO(film([red, red.copy(), blue, blue.copy(), red], [100, 200, 50, 50, 600], kind)))
     )
     assert [ms for _, ms in frames] == [300, 100, 600]
@@ -100,7 +100,7 @@ def test_a_film_with_a_hole_says_which_picture_is_missing(store, draw):
 def test_the_denoising_film_holds_its_last_picture_and_has_a_still(store, draw):
     keys = [draw("a cat", 0, epoch).key for epoch in range(6)]
     animation = denoising_film("a cat", keys, SETTINGS, store)
-    frames = shown(opened(animation, "webp", store))
+    frames = frames_of(opened(animation, "webp", store))
     assert [ms for _, ms in frames] == [1000, 150, 150, 150, 150, 2000]
     assert has_colour(frames[0][0], (0, 0, 90))
     assert has_colour(frames[-1][0], (100, 0, 90))

@@ -176,12 +176,12 @@ def test_a_hit_whose_bytes_are_gone_is_computed_again(prefect):
         return Store().put(text.encode())
 
     @flow
-    def story() -> list[bool]:
+    def pipeline() -> list[bool]:
         first = call(keep, "x", keys_of=lambda k: [k])
         second = call(keep, "x", keys_of=lambda k: [k])
         Store()._at(first.result).unlink()
         third = call(keep, "x", keys_of=lambda k: [k])
         return [first.cached, second.cached, third.cached]
 
-    assert story() == [False, True, False]
+    assert pipeline() == [False, True, False]
     assert runs == ["x", "x"]

@@ -145,40 +145,40 @@ def test_a_result_whose_bytes_are_gone_is_made_again(prefect, shared_store):
 
 def test_only_settings_that_change_the_output_make_it_run_again(prefect):
     @flow
-    def story(settings: Some) -> list[int]:
+    def pipeline(settings: Some) -> list[int]:
         with stage("half") as halving:
             numbers = halving.map(halves, ["2", "4", "2"], settings)
             halving.done(2, len(numbers))
         assert [number.half for number in numbers] == [1, 2]
         return [halving.cached, halving.ran]
 
-    assert story(Some()) == [0, 2]
-    assert story(Some(connections=8)) == [2, 0]
-    assert story(Some(quality=50)) == [0, 2]
+    assert pipeline(Some()) == [0, 2]
+    assert pipeline(Some(connections=8)) == [2, 0]
+    assert pipeline(Some(quality=50)) == [0, 2]
 
 
 def test_what_is_not_verified_is_handed_on_and_tried_again(prefect):
     @flow
-    def story() -> list[int]:
+    def pipeline() -> list[int]:
         with stage("half") as halving:
             numbers = halving.map(halves, ["1", "2"], Some())
             halving.done(2, len(numbers))
         assert [number.half for number in numbers] == [-1, 1]
         return [halving.cached, halving.ran]
 
-    assert story() == [0, 2]
-    assert story() == [1, 1]
+    assert pipeline() == [0, 2]
+    assert pipeline() == [1, 1]
 
 
 def test_a_batch_that_fails_keeps_what_it_had_finished_and_says_why_in_a_line(prefect):
     @flow
-    def story(fail_at: str) -> list[int]:
+    def pipeline(fail_at: str) -> list[int]:
         with stage("half") as halving:
             halving.done(4, len(halving.map(halves, ["2", "4", "6", "8"], Some(), fail_at)))
         return [halving.cached, halving.ran]
 
     with pytest.raises(StageFailed, match=r"^stage half failed: 4 is no number$"):
-        story("4")
+        pipeline("4")
     remembered = halves.memory(Some(), "4").load()
     assert remembered.keys() == {"6", "8"}
 
@@ -196,7 +196,7 @@ def test_a_cached_task_says_whether_it_ran_and_looks_for_its_bytes(prefect):
         return 1
 
     @flow
-    def story() -> list[tuple[int, int]]:
+    def pipeline() -> list[tuple[int, int]]:
         counts = []
         for where in ("here", "there", "gone"):
             with stage("shout") as shouting:
@@ -207,4 +207,4 @@ def test_a_cached_task_says_whether_it_ran_and_looks_for_its_bytes(prefect):
                 Store()._at(key).unlink()
         return counts
 
-    assert story() == [(0, 2), (1, 1), (0, 2)]
+    assert pipeline() == [(0, 2), (1, 1), (0, 2)]

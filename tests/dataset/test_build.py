@@ -7,9 +7,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from tasks.common.markdown import cell
 from tasks.common.records import CaptionedImage, DatasetRef
 from tasks.common.store import Store
-from tasks.dataset.card import cell
 from tasks.dataset.folder import load_rows
 from tasks.dataset.records import DatasetError
 from tasks.dataset.shards import ordered, write

@@ -39,7 +39,7 @@ def test_a_deployments_parameters_are_its_profile(deployments):
         assert set(deployment["parameters"]["settings"]["finetune"]) == set(type(profile.finetune).model_fields)
 
 
-def test_one_training_at_a_time_and_one_story(deployments):
+def test_one_training_at_a_time_and_one_pipeline_run(deployments):
     limits = {(d["entrypoint"], d["name"]): d.get("concurrency_limit") for d in deployments}
     for name in profile_names():
         assert limits["flows/finetune.py:finetune", name] == {"limit": 1, "collision_strategy": "ENQUEUE"}

@@ -1,4 +1,4 @@
-"""The worker that listens, with a real server: news or none, every run is taken, and never too many at once."""
+"""The worker that listens, with a real server: told or not, every run is taken, and never too many at once."""
 
 import asyncio
 import os
@@ -49,13 +49,13 @@ async def deployed(client: PrefectClient, folder: Path) -> UUID:
 
 
 @asynccontextmanager
-async def working(news: asyncio.Event | None) -> AsyncIterator[None]:
-    """A worker of one run at a time; with `news` it hears nothing else, without it listens to the server."""
-    if news is None:
+async def working(arrived: asyncio.Event | None) -> AsyncIterator[None]:
+    """A worker of one run at a time; with `arrived` it hears nothing else, without it listens to the server."""
+    if arrived is None:
         task: asyncio.Task[Any] = asyncio.create_task(worker.work(POOL, "tested", 1, ProcessJobConfiguration))
     else:
         own = worker.ListeningWorker(
-            work_pool_name=POOL, name="tested", limit=1, news=news, runs=ProcessJobConfiguration
+            work_pool_name=POOL, name="tested", limit=1, arrived=arrived, runs=ProcessJobConfiguration
         )
         task = asyncio.create_task(own.start())
     try:
@@ -84,7 +84,7 @@ async def test_runs_are_taken_on_the_servers_word_one_after_the_other(client, tm
     """It would ask by itself after an hour: only events, and room again after a run, make it ask."""
     monkeypatch.setattr(worker, "ASK_SECONDS", 3600.0)
     deployment = await deployed(client, tmp_path)
-    async with working(news=None):
+    async with working(arrived=None):
         runs = [await client.create_flow_run_from_deployment(deployment) for _ in range(3)]
         ended = [await completed(client, run.id) for run in runs]
     times: list[tuple[datetime, datetime]] = sorted((r.start_time, r.end_time) for r in ended)  # type: ignore[misc]
@@ -94,24 +94,24 @@ async def test_runs_are_taken_on_the_servers_word_one_after_the_other(client, tm
 async def test_a_run_whose_event_got_lost_is_taken_all_the_same(client, tmp_path, monkeypatch):
     monkeypatch.setattr(worker, "ASK_SECONDS", 1.0)
     deployment = await deployed(client, tmp_path)
-    async with working(news=asyncio.Event()):
+    async with working(arrived=asyncio.Event()):
         run = await client.create_flow_run_from_deployment(deployment)
         await completed(client, run.id)
 
 
-async def test_only_runs_of_its_pool_that_wait_are_news(client, tmp_path):
-    from flows.common.events import news_of
+async def test_only_runs_of_its_pool_that_wait_are_heard(client, tmp_path):
+    from flows.common.events import events_of
 
     deployment = await deployed(client, tmp_path)
     trouble: list[str] = []
-    async with news_of(worker.scheduled_in(POOL), trouble.append) as mine, news_of(
+    async with events_of(worker.scheduled_in(POOL), trouble.append) as mine, events_of(
         worker.scheduled_in("another"), trouble.append
     ) as others:  # fmt: skip
-        for news in (mine, others):
-            await wait_for_async(news.is_set, "a word of the server", work)  # listening
-            news.clear()
+        for arrived in (mine, others):
+            await wait_for_async(arrived.is_set, "a word of the server", work)  # listening
+            arrived.clear()
         await client.create_flow_run_from_deployment(deployment)
-        await wait_for_async(mine.is_set, "news", work)
+        await wait_for_async(mine.is_set, "an event", work)
         await asyncio.sleep(1)
     assert not others.is_set()
     assert trouble == []

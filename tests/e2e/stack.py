@@ -196,7 +196,7 @@ def clone_to(folder: Path) -> None:
 
 
 def tiny_profile(api_url: str, models: Path) -> dict[str, Any]:
-    """The whole story in seconds: a handful of pictures, random models of 32 px, one epoch."""
+    """The whole pipeline in seconds: a handful of pictures, random models of 32 px, one epoch."""
     return {
         "profile": "tiny",
         "scrape": {"api_url": api_url},

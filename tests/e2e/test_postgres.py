@@ -1,4 +1,4 @@
-"""The same stack on PostgreSQL, with a password, as on a server: the story, and what dies without a word."""
+"""The same stack on PostgreSQL, with a password, as on a server: the pipeline run, and what dies without a word."""
 
 import json
 import os
@@ -11,9 +11,9 @@ import pytest
 from tests.e2e.postgres import programs, running_postgres
 from tests.e2e.stack import CLI, DATABASE, Stack, Wiki, running_stack, small_wiki_served
 from tests.e2e.test_deploy import test_deploying_again_duplicates_nothing  # noqa: F401
-from tests.e2e.test_story import test_a_failed_training_is_retried_in_place_and_nothing_else_runs_again  # noqa: F401
+from tests.e2e.test_pipeline_run import test_a_failed_training_is_retried_in_place_and_nothing_else_runs_again  # noqa: F401
 from tests.e2e.test_training import under_way
-from tests.e2e.test_watch import test_news_start_one_story_and_no_news_none  # noqa: F401
+from tests.e2e.test_watch import test_changes_start_one_pipeline_run_and_no_change_starts_none  # noqa: F401
 
 pytestmark = pytest.mark.e2e
 PASSWORD = "wikistyle:a long secret"
@@ -53,9 +53,9 @@ def test_the_server_wants_the_password_and_the_command_line_gives_it(stack: Stac
     assert any(run["state"]["type"] == "COMPLETED" for run in stack.runs_of("wikistyle"))
 
 
-def test_a_lost_machine_is_noticed_and_its_story_goes_on_elsewhere(stack: Stack):
+def test_a_lost_machine_is_noticed_and_its_pipeline_run_goes_on_elsewhere(stack: Stack):
     """Both workers and all they run are killed, and nothing is left that could report it."""
-    story = stack.start("wikistyle/tiny", finetune={"seed": 21, "epochs": 300, "snapshot_every": 300})
+    pipeline = stack.start("wikistyle/tiny", finetune={"seed": 21, "epochs": 300, "snapshot_every": 300})
     under_way(stack, 5)
     child = stack.runs_of("finetune")[-1]["id"]
     stack.process.send_signal(signal.SIGSTOP)  # it would start new workers at once
@@ -63,14 +63,14 @@ def test_a_lost_machine_is_noticed_and_its_story_goes_on_elsewhere(stack: Stack)
         for worker in stack.workers():
             for process in [worker, *worker.children(recursive=True)]:
                 process.kill()
-        for run in (child, story):
+        for run in (child, pipeline):
             crashed = stack.wait(run, {"CRASHED"})
             assert "No heartbeat for 90 s" in crashed["state"]["message"]
     finally:
         stack.process.send_signal(signal.SIGCONT)  # the machine that takes over
-    stack.wait(story, {"SCHEDULED", "PENDING", "RUNNING"})
-    stack.completed(story)
-    assert [stack.run(run)["run_count"] for run in (story, child)] == [2, 2]
+    stack.wait(pipeline, {"SCHEDULED", "PENDING", "RUNNING"})
+    stack.completed(pipeline)
+    assert [stack.run(run)["run_count"] for run in (pipeline, child)] == [2, 2]
     assert any(run["state"]["type"] == "COMPLETED" for run in stack.runs_of("rescue"))
 
 

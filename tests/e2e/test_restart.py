@@ -1,4 +1,4 @@
-"""A machine that loses its power in the middle of a story, and `wikistyle up` after it: what goes on, what stays."""
+"""A machine that loses its power in mid-run, and `wikistyle up` after it: what goes on, what stays."""
 
 import time
 
@@ -12,8 +12,8 @@ pytestmark = pytest.mark.e2e
 PATIENCE_SECONDS = 240.0  # far less than the quarter of an hour Prefect waits for events its server never saw
 
 
-def test_after_a_power_cut_the_story_goes_on_and_schedules_are_as_they_were(stack: Stack):
-    story = stack.start("wikistyle/tiny", finetune={"seed": 41, "epochs": 60, "snapshot_every": 60})
+def test_after_a_power_cut_the_pipeline_run_goes_on_and_schedules_are_as_they_were(stack: Stack):
+    pipeline = stack.start("wikistyle/tiny", finetune={"seed": 41, "epochs": 60, "snapshot_every": 60})
     folder, _ = under_way(stack, 5)
     child = stack.runs_of("finetune")[-1]["id"]
     paused = f"/deployments/{stack.get('/deployments/name/publish/tiny')['id']}"
@@ -24,7 +24,7 @@ def test_after_a_power_cut_the_story_goes_on_and_schedules_are_as_they_were(stac
         stack.up_again()
         up = time.monotonic() - began
         while stack.run(child)["run_count"] < 2 or stack.run(child)["state"]["type"] != "RUNNING":
-            assert time.monotonic() - began < PATIENCE_SECONDS, [stack.run(r)["state"] for r in (story, child)]
+            assert time.monotonic() - began < PATIENCE_SECONDS, [stack.run(r)["state"] for r in (pipeline, child)]
             time.sleep(0.5)
         print(f"up after {up:.0f} s, the training goes on after {time.monotonic() - began:.0f} s")
         assert not any(stack.password in line for line in stack.said[-1])  # told by the first start alone
@@ -32,6 +32,6 @@ def test_after_a_power_cut_the_story_goes_on_and_schedules_are_as_they_were(stac
         assert stack.get("/deployments/name/watch/sample")["schedules"][0]["active"] is False
         assert stack.get(paused)["paused"] is True
     stack.request("PATCH", paused, {"paused": False})
-    stack.completed(story)
-    assert [stack.run(run)["run_count"] for run in (story, child)] == [2, 2]
+    stack.completed(pipeline)
+    assert [stack.run(run)["run_count"] for run in (pipeline, child)] == [2, 2]
     assert first_steps(folder) == [1, before + 1]

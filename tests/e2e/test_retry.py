@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.common.report import Finetuned, Shown
+from flows.common.report import Finetuned, Showcased
 from samples.wiki.content import SampleWiki
 from tests.e2e.stack import Stack
 from tests.hub.repo import File, Repo
@@ -20,7 +20,7 @@ from tests.scrape.faults import Fault, FaultyWiki, faulty_wiki
 pytestmark = pytest.mark.e2e
 PROMPTS = ["a cat", "a dog"]
 REPO = "tester/drawings"
-# The tasks of each stage, in the order of the story.
+# The tasks of each stage, in the order of the pipeline run.
 TASKS = {
     "scrape": ["fetch_batch"],
     "convert": ["convert_batch"],
@@ -34,7 +34,7 @@ TASKS = {
 
 @dataclass
 class World:
-    """The stack, a hub, two wikis (`flaky` was never read before), and what the first story of the steady one made."""
+    """The stack, a hub, two wikis (`flaky` was never read before), and what the first run of the steady one made."""
 
     stack: Stack
     hub: Hub
@@ -42,7 +42,7 @@ class World:
     flaky: FaultyWiki
     ran: dict[str, int]
     finetuned: Finetuned
-    shown: Shown
+    showcased: Showcased
 
     def object(self, key: str) -> Path:
         return self.stack.home / "store" / "objects" / key[:2] / key
@@ -63,8 +63,8 @@ def world(stack: Stack, hub: Hub) -> Iterator[World]:
         stack.completed(stack.start("wikistyle/tiny", **settings))
         kept = stack.home / "parts" / "tiny"
         finetuned = Finetuned.model_validate_json((kept / "finetune.json").read_bytes())
-        shown = Shown.model_validate_json((kept / "showcase.json").read_bytes())
-        yield World(stack, hub, steady, flaky, stack.ran_since(began), finetuned, shown)
+        showcased = Showcased.model_validate_json((kept / "showcase.json").read_bytes())
+        yield World(stack, hub, steady, flaky, stack.ran_since(began), finetuned, showcased)
 
 
 @contextmanager
@@ -120,14 +120,14 @@ def damaged_snapshot(world: World) -> AbstractContextManager[None]:
 
 def damaged_picture(world: World) -> AbstractContextManager[None]:
     """One of the second film."""
-    return damaged(world.object(next(s.key for s in world.shown.samples if s.prompt == PROMPTS[1] and s.epoch)))
+    return damaged(world.object(next(s.key for s in world.showcased.samples if s.prompt == PROMPTS[1] and s.epoch)))
 
 
 @dataclass(frozen=True)
 class Case:
     """What is set so that the stage has work to do, what makes it fail until the context ends, and how many task runs
     of which tasks are then left (those of the stages after it aside); a task named here without a number: as often as
-    in the first story."""
+    in the first pipeline run."""
 
     settings: dict[str, Any]
     broken: Callable[[World], AbstractContextManager[None]]
@@ -154,13 +154,13 @@ def test_retry_does_what_the_failed_stage_left_and_nothing_before_it(world: Worl
     changed = {name: settings.get(name, {}) | case.settings.get(name, {}) for name in settings | case.settings}
     world.steady.requests.clear()
     with case.broken(world):
-        story = stack.start("wikistyle/tiny", **changed)
-        failed = stack.wait(story)
+        pipeline = stack.start("wikistyle/tiny", **changed)
+        failed = stack.wait(pipeline)
         assert failed["state"]["type"] == "FAILED"
         assert f"stage {stage} failed" in failed["state"]["message"]
     retried = datetime.now(UTC)
-    stack.retry(story)
-    stack.completed(story)
+    stack.retry(pipeline)
+    stack.completed(pipeline)
     ran = stack.ran_since(retried)
     until = list(TASKS)[: list(TASKS).index(stage) + 1]
     expected = {task: world.ran[task] if times is None else times for task, times in case.left.items()}

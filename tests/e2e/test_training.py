@@ -63,28 +63,28 @@ def lost(folder: Path) -> Iterator[None]:
 
 
 def test_a_training_that_failed_goes_on_at_its_last_checkpoint_after_retry(stack: Stack):
-    story = stack.start("wikistyle/tiny", finetune={"seed": 11, "epochs": 60, "snapshot_every": 60})
+    pipeline = stack.start("wikistyle/tiny", finetune={"seed": 11, "epochs": 60, "snapshot_every": 60})
     folder, _ = under_way(stack, 5)
     with lost(stack.home / "store"):
-        failed = stack.wait(story)
+        failed = stack.wait(pipeline)
         assert failed["state"]["type"] == "FAILED"
         assert "stage finetune failed" in failed["state"]["message"]
     before, retried = reached(folder), datetime.now(UTC)
-    stack.retry(story)
-    stack.completed(story)
+    stack.retry(pipeline)
+    stack.completed(pipeline)
     assert first_steps(folder) == [1, before + 1]
     ran = stack.ran_since(retried)
     assert ran["finetune"] == 1
     assert [ran[task] for task in ("inventory", "fetch_batch", "convert_batch", "caption_batch", "build")] == [0] * 5
 
 
-def test_cancelling_stops_the_training_in_seconds_and_a_new_story_goes_on_with_it(stack: Stack):
+def test_cancelling_stops_the_training_in_seconds_and_a_new_pipeline_run_goes_on_with_it(stack: Stack):
     settings = {"seed": 12, "epochs": 300, "snapshot_every": 300}
-    story = stack.start("wikistyle/tiny", finetune=settings)
+    pipeline = stack.start("wikistyle/tiny", finetune=settings)
     folder, process = under_way(stack, 5)
-    stack.post(f"/flow_runs/{story}/set_state", state={"type": "CANCELLING"})  # what the UI's Cancel does
+    stack.post(f"/flow_runs/{pipeline}/set_state", state={"type": "CANCELLING"})  # what the UI's Cancel does
     assert spent_until_its_end(process) < STOP_SECONDS
-    for run in [story, stack.runs_of("finetune")[-1]["id"]]:
+    for run in [pipeline, stack.runs_of("finetune")[-1]["id"]]:
         assert stack.wait(run)["state"]["type"] == "CANCELLED"
     before = reached(folder)
     assert 5 <= before < 300
@@ -94,16 +94,16 @@ def test_cancelling_stops_the_training_in_seconds_and_a_new_story_goes_on_with_i
 
 def test_weights_lost_before_they_are_drawn_with_are_trained_again_after_retry(stack: Stack):
     before = {run["id"] for run in stack.runs_of("showcase")}
-    story = stack.start("wikistyle/tiny", finetune={"seed": 13})
+    pipeline = stack.start("wikistyle/tiny", finetune={"seed": 13})
     stack.until(lambda: {run["id"] for run in stack.runs_of("showcase")} != before, "the end of its training")
     kept = stack.home / "parts" / "tiny" / "finetune.json"
     unet = Finetuned.model_validate_json(kept.read_bytes()).training.snapshots[-1].unet
     assert unet
     weights = stack.home / "store" / "objects" / unet.key[:2] / unet.key
     weights.unlink()
-    assert "stage sample failed" in stack.wait(story)["state"]["message"]
+    assert "stage sample failed" in stack.wait(pipeline)["state"]["message"]
     retried = datetime.now(UTC)
-    stack.retry(story)
-    stack.completed(story)
+    stack.retry(pipeline)
+    stack.completed(pipeline)
     assert weights.exists()  # the same again, to the bit
     assert stack.ran_since(retried)["finetune"] == 1

@@ -1,4 +1,4 @@
-"""What a person does in Prefect's UI, in a real browser: start the story by the form, watch it, look, retry."""
+"""What a person does in Prefect's UI, in a real browser: start the pipeline by the form, watch it, look, retry."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +41,7 @@ def shoot(page: Page, folder: Path, name: str) -> None:
         page.screenshot(path=str(folder / f"{name}-{width}.png"))
 
 
-def test_the_story_is_started_by_the_form_and_its_pictures_are_seen(stack: Stack, page: Page, tmp_path: Path):
+def test_the_pipeline_run_is_started_by_the_form_and_its_pictures_are_seen(stack: Stack, page: Page, tmp_path: Path):
     deployment = stack.get("/deployments/name/wikistyle/tiny")["id"]
     enter(page, stack, f"/deployments/deployment/{deployment}")
     page.get_by_role("button", name="Run", exact=True).click()
@@ -59,14 +59,14 @@ def test_the_story_is_started_by_the_form_and_its_pictures_are_seen(stack: Stack
     shoot(page, tmp_path, "run")
 
     page.locator(".p-tab").get_by_text("Artifacts", exact=True).click()
-    page.locator(".p-tabs").get_by_text("story", exact=True).click()
+    page.locator(".p-tabs").get_by_text("pipeline-run", exact=True).click()
     picture = page.locator("article img").first
     for width in (DESKTOP, PHONE):
         page.set_viewport_size({"width": width, "height": 900})
         expect(picture).to_be_visible()
         assert picture.evaluate("picture => picture.complete && picture.naturalWidth > 0")
         assert page.evaluate("document.documentElement.scrollWidth") <= width  # nothing to scroll sideways
-    shoot(page, tmp_path, "story")
+    shoot(page, tmp_path, "pipeline-run")
 
 
 def test_a_failed_run_is_retried_by_its_button(stack: Stack, wiki: Wiki, page: Page, tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Watching a wiki on the real stack: news start one story, no news none."""
+"""Watching a wiki on the real stack: changes start one pipeline run, no change none."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from flows.common.settings import load_profile
 from flows.watch import watch
 settings = load_profile("tiny", sys.argv[2:])
 found = [asyncio.run(watch(settings)) for _ in range(int(sys.argv[1]))]
-print(json.dumps([news.model_dump() for news in found]))
+print(json.dumps([watched.model_dump() for watched in found]))
 """
 
 
@@ -41,26 +41,26 @@ def watched(stack: Stack, times: int, *changed: str) -> list[dict]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def stories(stack: Stack) -> list[dict]:
+def pipeline_runs(stack: Stack) -> list[dict]:
     return stack.runs_of("wikistyle")
 
 
-def test_news_start_one_story_and_no_news_none(stack: Stack, wiki: Wiki):
+def test_changes_start_one_pipeline_run_and_no_change_starts_none(stack: Stack, wiki: Wiki):
     stack.completed(stack.start("collect/tiny"))
-    before = {run["id"] for run in stories(stack)}
+    before = {run["id"] for run in pipeline_runs(stack)}
     (nothing,) = watched(stack, 1)
     assert (nothing["listed"], nothing["new"], nothing["announced"]) == (6, 0, False)
 
     title = wiki.upload()
     stack.completed(stack.start("watch/tiny"))
     again = watched(stack, 9)
-    assert [news["announced"] for news in again] == [False] * 9
-    assert again[0]["examples"] in ([title], [])  # the story may have collected it already
-    new = stack.until(lambda: [run for run in stories(stack) if run["id"] not in before], "a story of the news")
+    assert [watched["announced"] for watched in again] == [False] * 9
+    assert again[0]["examples"] in ([title], [])  # the pipeline run may have collected it already
+    new = stack.until(lambda: [run for run in pipeline_runs(stack) if run["id"] not in before], "a run of the changes")
     assert len(new) == 1
     assert new[0]["created_by"]["type"] == "AUTOMATION"
     time.sleep(3)
-    assert len([run for run in stories(stack) if run["id"] not in before]) == 1
+    assert len([run for run in pipeline_runs(stack) if run["id"] not in before]) == 1
     cancel(stack, new[0]["id"])
 
 
@@ -70,13 +70,13 @@ def cancel(stack: Stack, run: str) -> None:
 
 
 def started(stack: Stack, before: set[str]) -> str:
-    """The one story that was started since and not refused."""
+    """The one pipeline run that was started since and not refused."""
 
     def new() -> list[dict]:
-        return [run for run in stories(stack) if run["id"] not in before and run["state"]["type"] != "CANCELLED"]
+        return [run for run in pipeline_runs(stack) if run["id"] not in before and run["state"]["type"] != "CANCELLED"]
 
-    (story,) = stack.until(new, "a story")
-    return story["id"]
+    (pipeline,) = stack.until(new, "a pipeline run")
+    return pipeline["id"]
 
 
 def collected(stack: Stack, before: set[str]) -> None:
@@ -92,8 +92,8 @@ def ids(stack: Stack, flow: str) -> set[str]:
     return {run["id"] for run in stack.runs_of(flow)}
 
 
-def test_what_a_running_story_missed_is_told_once_it_has_ended(stack: Stack, wiki: Wiki):
-    """And what is gone from the wiki is news like what is new on it."""
+def test_what_a_running_pipeline_run_missed_is_told_once_it_has_ended(stack: Stack, wiki: Wiki):
+    """And what is gone from the wiki is told like what is new on it."""
     before = ids(stack, "collect")
     running = stack.start("wikistyle/tiny", finetune={"seed": 31, "epochs": 300, "snapshot_every": 300})
     collected(stack, before)
@@ -102,14 +102,14 @@ def test_what_a_running_story_missed_is_told_once_it_has_ended(stack: Stack, wik
     assert (during["new"], during["announced"]) == (1, False)
     cancel(stack, running)
     for changed in ({"new": 1, "gone": 0}, {"new": 0, "gone": 1}):
-        stories_before, collects_before = ids(stack, "wikistyle"), ids(stack, "collect")
+        pipelines_before, collects_before = ids(stack, "wikistyle"), ids(stack, "collect")
         first, second = watched(stack, 2)
         assert {name: first[name] for name in changed} == changed
         assert (first["announced"], first["examples"]) == (True, [title])
         assert second["announced"] is False
-        story = started(stack, stories_before)
+        pipeline = started(stack, pipelines_before)
         collected(stack, collects_before)
-        cancel(stack, story)
+        cancel(stack, pipeline)
         assert watched(stack, 1)[0]["announced"] is False
         wiki.delete(title)
 
@@ -154,22 +154,22 @@ def pointed_at(stack: Stack, api_url: str) -> Iterator[None]:
             stack.request("PATCH", f"/deployments/{deployment}", {"parameters": values})
 
 
-def test_ten_watches_of_a_real_mediawiki_start_one_story_of_it(stack: Stack, mediawiki: tuple[MediaWiki, str]):
+def test_ten_watches_of_a_real_mediawiki_start_one_pipeline_run_of_it(stack: Stack, mediawiki: tuple[MediaWiki, str]):
     wiki, api_url = mediawiki
     with pointed_at(stack, api_url):
         stack.completed(stack.start("collect/tiny"))
-        before = {run["id"] for run in stories(stack)}
+        before = {run["id"] for run in pipeline_runs(stack)}
         assert watched(stack, 1, f"scrape.api_url={api_url}")[0]["announced"] is False
         wiki.upload([upload(4)], "20240102000000")
         wiki.run_jobs()
         found = watched(stack, 10, f"scrape.api_url={api_url}")
-        assert (found[0]["new"], [news["announced"] for news in found]) == (1, [True] + [False] * 9)
-        (story,) = stack.until(
-            lambda: [run for run in stories(stack) if run["id"] not in before], "a story of the news"
+        assert (found[0]["new"], [watched["announced"] for watched in found]) == (1, [True] + [False] * 9)
+        (pipeline,) = stack.until(
+            lambda: [run for run in pipeline_runs(stack) if run["id"] not in before], "a run of the changes"
         )
-        stack.completed(story["id"])
+        stack.completed(pipeline["id"])
         assert watched(stack, 1, f"scrape.api_url={api_url}")[0]["new"] == 0
-        assert [run["id"] for run in stories(stack) if run["id"] not in before] == [story["id"]]
+        assert [run["id"] for run in pipeline_runs(stack) if run["id"] not in before] == [pipeline["id"]]
     summary = json.loads((stack.clone / "runs" / "latest" / "summary.json").read_text())
     assert summary["wiki"]["address"].startswith(api_url.removesuffix("api.php"))
     rows = summary["dataset"]["rows"]  # the random BLIP of this stack has no words for some

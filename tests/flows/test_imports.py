@@ -14,7 +14,7 @@ HEAVY = {"torch", "transformers", "diffusers", "datasets", "matplotlib"}
         "flows.wikistyle, flows.collect, flows.publish, flows.watch",
         "flows.finetune, flows.showcase, flows.common.gpu_pool",
         # beside the training's own process
-        "tasks.finetune.process.launch, tasks.finetune.result, tasks.finetune.shown",
+        "tasks.finetune.process.launch, tasks.finetune.result, tasks.finetune.pages",
     ],
 )
 def test_flows_load_nothing_heavy(modules: str):

@@ -38,10 +38,10 @@ def training_from(base: str, identity: str | None) -> Training:
 def test_a_training_is_shown_and_written_with_its_own_base(noted, base, prefect, tmp_path):
     """Also one that was kept before trainings noted which weights their base had."""
     trained = training_from(base, model_identity(base, None) if noted else None)
-    shown = showcase(settings("nobody/nothing"), trained)
-    assert len(shown.samples) == 1
+    showcased = showcase(settings("nobody/nothing"), trained)
+    assert len(showcased.samples) == 1
     done = Finetuned(training=trained, stages=())
-    write_run(tmp_path / "run", settings("nobody/nothing"), None, done, shown, Store())
+    write_run(tmp_path / "run", settings("nobody/nothing"), None, done, showcased, Store())
     assert (tmp_path / "run" / "model" / "unet" / "diffusion_pytorch_model.safetensors").exists()
     page = (tmp_path / "run" / "gallery" / "index.html").read_text()
     assert base in page

@@ -1,4 +1,4 @@
-"""What counts as news of a wiki."""
+"""What counts as a change of a wiki."""
 
 import hashlib
 import json
@@ -55,7 +55,7 @@ def test_what_the_wiki_has_no_more_or_under_another_title_is_gone():
     assert changes(uploaded_over, rows("a"), set()) == Changes(new=("File:a.png",), gone=("File:a.png",))
 
 
-def test_what_is_taken_down_is_withdrawn_and_starts_the_story_at_once():
+def test_what_is_taken_down_is_withdrawn_and_starts_the_pipeline_run_at_once():
     found = changes(inventory("a", left_out=("b", "never a row")), rows("a", "b"), set())
     assert found == Changes(withdrawn=("File:b.png",))
     assert found.enough(50)

@@ -36,7 +36,7 @@ def excerpt() -> SampleWiki:
     return wiki
 
 
-def shown(wiki: SampleWiki) -> list[str]:
+def in_gallery(wiki: SampleWiki) -> list[str]:
     """The titles in the real wiki's gallery page: PNGs, for it has no thumbnails of WebP files to know them by."""
     return [f.title for f in wiki.files if f.row["mime"] == "image/png"][:5]
 
@@ -53,7 +53,7 @@ def installed(tmp_path_factory) -> MediaWiki:
     real.write(
         [Page(c, "\n".join(f"[[{p}]]" for p in parents) or "The root.") for c, parents in sample.parents.items()]
     )
-    boxes = "\n".join(f"{title}|A caption with a [[link]]" for title in shown(sample))
+    boxes = "\n".join(f"{title}|A caption with a [[link]]" for title in in_gallery(sample))
     gallery = f"<gallery>\n{boxes}\nFile:Nobody drew this.png\nFile:Wordmark.svg\n</gallery>\n"
     real.write([Page("Project:Gallery", gallery)])
     uploads = [
@@ -177,7 +177,7 @@ async def test_fandoms_originals_and_lazy_galleries(installed, quick, store):
     assert all("/revision/latest" in i.url for i in inventory.images if i.mime != SVG)
     assert len(originals) == 6
     taken = {i.title for i in inventory.images} | {a for i in inventory.images for a in i.aliases}
-    assert taken == {*shown(excerpt()), "File:Wordmark.svg"}
+    assert taken == {*in_gallery(excerpt()), "File:Wordmark.svg"}
 
 
 async def test_a_reupload_is_the_only_new_thing(installed, mediawiki, quick):

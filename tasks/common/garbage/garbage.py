@@ -10,6 +10,7 @@ from typing import Any
 from upath import UPath
 
 from tasks.common.files import PARTIAL
+from tasks.common.filesystem import file_system
 from tasks.common.store import Store
 
 OBJECT = re.compile(r"[0-9a-f]{64}")
@@ -30,10 +31,10 @@ class Found:
 class Garbage:
     """What may go (`objects`, `temporaries`), and what stays and why: `kept` is referred to, `young` may be soon."""
 
-    objects: list[Found] = field(default_factory=list)
-    temporaries: list[Found] = field(default_factory=list)
-    kept: list[Found] = field(default_factory=list)
-    young: list[Found] = field(default_factory=list)
+    objects: list[Found] = field(default_factory=list[Found])
+    temporaries: list[Found] = field(default_factory=list[Found])
+    kept: list[Found] = field(default_factory=list[Found])
+    young: list[Found] = field(default_factory=list[Found])
 
 
 def find_garbage(store: Store, needed: set[str], before: datetime) -> Garbage:
@@ -66,7 +67,7 @@ def delete(found: list[Found], root: UPath) -> None:
     """Delete files of the store or folder at `root`; what is gone already is no matter."""
     for one in found:
         try:
-            root.fs.rm_file(one.path)
+            file_system(root).rm_file(one.path)
         except FileNotFoundError:
             continue
 
@@ -74,15 +75,16 @@ def delete(found: list[Found], root: UPath) -> None:
 def _files(folder: UPath, is_local: bool) -> list[Found]:
     """Every file below a folder. Links are no files of ours, and nothing behind them is."""
     if is_local:
-        found = []
+        found: list[Found] = []
         for at, _, names in os.walk(str(folder)):
             for entry in (Path(at, name) for name in names):
                 if not entry.is_symlink() and entry.exists():
                     status = entry.stat()
                     found.append(Found(str(entry), status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)))
         return found
-    folder.fs.invalidate_cache()
-    infos: Any = folder.fs.find(folder.path, detail=True)
+    files = file_system(folder)
+    files.invalidate_cache()
+    infos = files.find(folder.path, detail=True)
     return [Found(path, info["size"] or 0, _written(info)) for path, info in infos.items()]
 
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from pathlib import Path
 from upath import UPath
 
 from tasks.common.files import write_atomically
+from tasks.common.filesystem import file_system
 
 FOLDER = "leases"
 NOTICE = "collecting.json"
@@ -81,7 +82,8 @@ def hold(root: UPath) -> None:
 def others(root: UPath) -> list[str]:
     """Who else uses the store: host, process and how long ago it was last heard of."""
     hold(root)
-    now, found = _now(root), []
+    now = _now(root)
+    found: list[str] = []
     for lease in _leases(root):
         at = _written(lease)
         if at is None or lease.name == _held.leases[str(root)].name:
@@ -94,7 +96,7 @@ def others(root: UPath) -> list[str]:
 
 
 @contextmanager
-def collecting(root: UPath) -> Iterator[None]:
+def collecting(root: UPath) -> Generator[None]:
     """Give notice that garbage is collected: who comes now waits."""
     hold(root)
     notice = root / FOLDER / NOTICE
@@ -121,7 +123,7 @@ def drop_expired(root: UPath) -> None:
 
 def _leases(root: UPath) -> list[UPath]:
     folder = root / FOLDER
-    folder.fs.invalidate_cache()
+    file_system(folder).invalidate_cache()
     if not folder.exists():
         return []
     return [path for path in folder.iterdir() if path.name.endswith(".json") and path.name != NOTICE]
@@ -129,9 +131,10 @@ def _leases(root: UPath) -> list[UPath]:
 
 def _written(path: UPath) -> datetime | None:
     """When it was last written, by the storage's clock; None when it is gone or can't be asked for."""
-    path.fs.invalidate_cache()
+    files = file_system(path)
+    files.invalidate_cache()
     try:
-        return path.fs.modified(path.path)
+        return files.modified(path.path)
     except OSError:
         return None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 from upath import UPath
 
+from tasks.common.filesystem import file_system
 from tasks.common.records import Record
 from tasks.common.store import Store
 
@@ -53,8 +54,9 @@ def refer(path: Path, keys: Iterable[str], store: Store) -> None:
 
 def references(store: Store) -> dict[UPath, Reference]:
     """All notes. One that can't be read raises ValueError: what it refers to can't be known."""
-    folder, found = store.root / FOLDER, {}
-    folder.fs.invalidate_cache()
+    folder = store.root / FOLDER
+    found: dict[UPath, Reference] = {}
+    file_system(folder).invalidate_cache()
     for path in folder.iterdir() if folder.exists() else ():
         if path.suffix == ".json" and not path.name.startswith("."):
             try:

@@ -41,7 +41,7 @@ from tasks.finetune.training.preview_files import keep_previews
 from tasks.finetune.training.resume import Resume, alone_in, resume_from
 from tasks.finetune.training.state import saved_progress, states_in
 from tasks.finetune.training.steps_loop import LoopContext
-from tasks.finetune.training.tensorboard import Report, log_snapshot, open_board, with_board
+from tasks.finetune.training.tensorboard import Report, log_snapshot, open_writer, with_tensorboard
 
 # The first process may encode the data set, or write a snapshot, for this long while the others wait.
 PATIENCE = timedelta(hours=12)
@@ -185,11 +185,11 @@ def _begun(work: Work, folder: Path, kind: Any, wanted: set[int]) -> Iterator[tu
     """Where a part goes on, and the board that logs it; its folder is held meanwhile by the first process."""
     with alone_in(folder, work.log, work.stopping):
         resume = resume_from(folder, kind, wanted, work.store.has, work.log)
-        board = open_board(folder, resume.progress.step)
+        writer = open_writer(folder, resume.progress.step)
         try:
-            yield resume, board
+            yield resume, writer
         finally:
-            board.close()
+            writer.close()
 
 
 def _train_unet(work: Work, data: TrainingData) -> UnetProgress:
@@ -200,13 +200,13 @@ def _train_unet(work: Work, data: TrainingData) -> UnetProgress:
         told: list[Any] = [None]
         state, progress = broadcast_object_list(told)[0]
         return _unet_loop(work, data, folder, Resume(state, UnetProgress.model_validate_json(progress)), None)
-    with _begun(work, folder, UnetProgress, wanted) as (resume, board):
+    with _begun(work, folder, UnetProgress, wanted) as (resume, writer):
         if accelerator.num_processes > 1:
             broadcast_object_list([(resume.state, resume.progress.model_dump_json())])
-        return _unet_loop(work, data, folder, resume, board)
+        return _unet_loop(work, data, folder, resume, writer)
 
 
-def _unet_loop(work: Work, data: TrainingData, folder: Path, resume: Resume[UnetMade], board: Any) -> UnetProgress:
+def _unet_loop(work: Work, data: TrainingData, folder: Path, resume: Resume[UnetMade], writer: Any) -> UnetProgress:
     if resume.complete(set(work.epochs.values())):
         return resume.progress
     settings, base = work.settings, (work.settings.base_model, work.settings.revision)
@@ -225,11 +225,11 @@ def _unet_loop(work: Work, data: TrainingData, folder: Path, resume: Resume[Unet
             previews = folder / f"previews-{digest(settings.validation_prompts)[:8]}"
             keep_previews(pictures, epoch, previews)
             work.drawn(epoch, previews)
-        log_snapshot(board, step, {"unet/heldout_loss": held, "unet/epoch_loss": train_loss}, pictures)
+        log_snapshot(writer, step, {"unet/heldout_loss": held, "unet/epoch_loss": train_loss}, pictures)
         file = save_weights(UNET_FILE, merged_weights(model), work.base, work.store) if epoch else None
         return UnetMade(step=step, file=file, train_loss=train_loss, heldout_loss=held)
 
-    report = with_board(work.report, board) if board else work.report
+    report = with_tensorboard(work.report, writer) if writer else work.report
     context = LoopContext(settings, folder, resume, work.accelerator, lambda step: report("unet", step), work.stopping)
     return train_unet(unet, scheduler, data, work.epochs, save, context)
 
@@ -250,14 +250,14 @@ def _train_decoder(work: Work, data: TrainingData) -> DecoderTrained:
             return None
         return decoder_lpips(vae, *held, settings.resolution, work.accelerator.device, weights)
 
-    with _begun(work, folder, DecoderProgress, set(steps.values())) as (resume, board):
+    with _begun(work, folder, DecoderProgress, set(steps.values())) as (resume, writer):
 
         def save(step: int, named: dict[str, torch.Tensor], psnr: float | None) -> DecoderMade:
-            log_snapshot(board, step, {"decoder/psnr": psnr}, [])
+            log_snapshot(writer, step, {"decoder/psnr": psnr}, [])
             file = save_weights(DECODER_FILE, named, work.base, work.store) if step else None
             return DecoderMade(step=step, file=file, psnr=psnr)
 
-        report, before = with_board(work.report, board), perceived()
+        report, before = with_tensorboard(work.report, writer), perceived()
         context = LoopContext(
             settings, folder, resume, work.accelerator, lambda step: report("decoder", step), work.stopping
         )

@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from tasks.common.records import Training
 from tasks.common.store import Store
 from tasks.finetune.errors import FinetuneError, Interrupted
+from tasks.finetune.pages import preview_sheet
 from tasks.finetune.process.job import TrainingJob
 from tasks.finetune.process.launch import launch
-from tasks.finetune.shown import preview_sheet
 from tasks.finetune.training.intact import keep
 from tasks.finetune.training.preview_files import keep_previews, kept_previews
 from tests.finetune.tiny import finished, run, settings_for, states_of

@@ -13,7 +13,7 @@ from flows.common.run_names import run_name
 from flows.common.settings import load_profile
 from tasks.common.pictures import contact_sheet
 from tasks.common.records import DatasetRef, Reject
-from tests.flows.test_story import SMALL, tell
+from tests.flows.test_wikistyle import SMALL, run_pipeline
 
 PICTURE = re.compile(r"!\[[^\]]*\]\(data:image/(jpeg|gif);base64,([^)]+)\)")
 
@@ -23,7 +23,7 @@ def pictures_in(markdown: str) -> list[Image.Image]:
 
 
 def test_each_stage_tells_its_counts_and_shows_its_pictures(prefect, tmp_path):
-    summary = tell(load_profile("sample", SMALL), tmp_path / "runs" / "first")
+    summary = run_pipeline(load_profile("sample", SMALL), tmp_path / "runs" / "first")
     with get_client(sync_client=True) as client:
         found = client.request("POST", "/artifacts/filter", json={"sort": "CREATED_DESC"}).json()
         runs = {run.id: run.name for run in client.read_flow_runs()}
@@ -36,9 +36,9 @@ def test_each_stage_tells_its_counts_and_shows_its_pictures(prefect, tmp_path):
     assert [picture.size for picture in pictures_in(told["convert"])] == [(8 * 96, 3 * 96)]
     assert [picture.size for picture in pictures_in(told["sample"])] == [(3 * 96, 2 * 96)]
     assert getattr(pictures_in(told["animate"])[0], "n_frames", 1) > 1
-    assert getattr(pictures_in(told["story"])[0], "n_frames", 1) > 1
+    assert getattr(pictures_in(told["pipeline-run"])[0], "n_frames", 1) > 1
     revision, today = summary["dataset"]["fingerprint"][:8], f"{datetime.now(UTC):%Y-%m-%d}"
-    for part in ("story of", "collect", "finetune", "showcase"):
+    for part in ("pipeline run of", "collect", "finetune", "showcase"):
         assert f"{part} sample wiki {revision} {today}" in runs.values()
 
 
@@ -52,7 +52,7 @@ def test_a_run_is_named_after_wiki_revision_and_date():
 
 def test_names_of_files_cannot_break_the_table():
     table = rejects_table([Reject(title="a|b](x) <img>", sha1="0" * 40, stage="scrape", reason="it's\na banner")])
-    assert table.splitlines()[2] == "| a\\|b)(x) &lt;img> | it's a banner |"
+    assert table.splitlines()[2] == "| a\\|b\\](x) &lt;img&gt; | it's a banner |"
 
 
 def test_a_contact_sheet_holds_every_picture_once():

@@ -18,7 +18,7 @@ from PIL import Image
 
 from flows.common import handoff
 from flows.common.gc import gc
-from flows.common.report import Collected, Shown
+from flows.common.report import Collected, Showcased
 from flows.common.run_folder import write_run
 from flows.common.settings import load_profile
 from flows.wikistyle import wikistyle
@@ -28,7 +28,7 @@ from tasks.common.garbage.references import Reference, keep_list
 from tasks.common.records import DatasetRef, Sample
 from tasks.common.store import Store
 from tests import s3
-from tests.flows.test_story import SMALL
+from tests.flows.test_wikistyle import SMALL
 
 SETTINGS = load_profile("sample")
 
@@ -63,10 +63,10 @@ def make_run(name: str, store: Store, prompt: str) -> str:
     data = io.BytesIO()
     Image.new("RGB", (8, 8)).save(data, "PNG")
     key = store.put(data.getvalue() + prompt.encode())
-    shown = Shown(
+    showcased = Showcased(
         samples=(Sample(prompt=prompt, seed=0, epoch=2, key=key),), denoising=(), animations=(), stages=()
     )  # fmt: skip
-    write_run(Path("runs") / name, SETTINGS, None, None, shown, store)
+    write_run(Path("runs") / name, SETTINGS, None, None, showcased, store)
     return key
 
 
@@ -290,7 +290,7 @@ def test_a_record_that_cannot_be_read_stops_it(store):
     assert store.has(key)
 
 
-def test_after_it_a_kept_story_costs_nothing_and_a_deleted_one_can_be_told_again(prefect, tmp_path, monkeypatch):
+def test_after_it_a_kept_pipeline_run_costs_nothing_and_a_deleted_one_can_be_told_again(prefect, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PREFECT_LOCAL_STORAGE_PATH", str(tmp_path / "results"))
     small = [*SMALL, "scrape.max_images=12"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flows.common.report import Shown
+from flows.common.report import Showcased
 from flows.common.run_folder import check_run_folder, new_folder, write_run
 from flows.common.settings import load_profile
 from tasks.common.files import FolderError
@@ -31,8 +31,8 @@ def write(folder: Path, store: Store, *prompts: str) -> dict:
     samples = []
     for i, prompt in enumerate(prompts):
         samples.append(Sample(prompt=prompt, seed=0, epoch=2, key=store.put(data.getvalue() + bytes([i]))))
-    shown = Shown(samples=tuple(samples), denoising=(), animations=(), stages=())
-    return write_run(folder, SETTINGS, None, None, shown, store)
+    showcased = Showcased(samples=tuple(samples), denoising=(), animations=(), stages=())
+    return write_run(folder, SETTINGS, None, None, showcased, store)
 
 
 def console(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

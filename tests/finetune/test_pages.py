@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tasks.common.curves import loss_curve_png
 from tasks.common.records import EpochLoss, Training
+from tasks.finetune.pages import losses_page, preview_page, preview_sheet
 from tasks.finetune.result import turning_point
-from tasks.finetune.shown import losses_page, preview_page, preview_sheet
 from tasks.finetune.training.preview_files import keep_previews
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from tasks.common.curves import loss_curve_png
-from tasks.common.pictures import data_uri
+from tasks.common.pictures import data_uri, evenly, paste_rows
 from tasks.common.records import Training
 from tasks.finetune.result import summary, turning_point
 from tasks.finetune.training.preview_files import kept_previews
@@ -27,17 +27,19 @@ def preview_page(folder: Path, prompts: tuple[str, ...]) -> str:
 def preview_sheet(folder: Path, prompts: int) -> Image.Image:
     """RGB, at most 768 px wide: the first and the newest snapshot and some evenly between them, six at most."""
     previews = kept_previews(folder)
-    epochs = _evenly(sorted(previews), COLUMNS)
+    epochs = evenly(sorted(previews), COLUMNS)
     rows = min(prompts, ROWS)
     sheet = Image.new("RGB", (len(epochs) * CELL, HEAD + rows * CELL), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     for column, epoch in enumerate(epochs):
         pen.text((column * CELL + 4, 2), f"epoch {epoch}" if epoch else "base", fill="black", font=font)
-        for row, path in enumerate(previews[epoch][:rows]):
-            with Image.open(path) as picture:
-                cell = picture.convert("RGB").resize((CELL, CELL), Image.Resampling.LANCZOS)
-            sheet.paste(cell, (column * CELL, HEAD + row * CELL))
+        paste_rows(sheet, [_cell(path) for path in previews[epoch][:rows]], 1, at=(column * CELL, HEAD))
     return sheet
+
+
+def _cell(path: Path) -> Image.Image:
+    with Image.open(path) as picture:
+        return picture.convert("RGB").resize((CELL, CELL), Image.Resampling.LANCZOS)
 
 
 def losses_page(training: Training) -> str:
@@ -45,13 +47,6 @@ def losses_page(training: Training) -> str:
     curve = loss_curve_png(training.losses, turning_point(training))
     picture = [f"![train and held-out loss of each epoch]({data_uri(curve, 'image/png')})", ""] if curve else []
     return "\n".join([*picture, summary(training)])
-
-
-def _evenly(items: list[int], count: int) -> list[int]:
-    """The first, the last, and some evenly between: `count` at most."""
-    if len(items) <= count:
-        return items
-    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
 
 
 def _jpeg(picture: Image.Image) -> bytes:

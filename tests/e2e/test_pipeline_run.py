@@ -1,4 +1,4 @@
-"""The whole story on a real server with one worker for each pool, and what a retry runs again."""
+"""The whole pipeline on a real server with one worker for each pool, and what a retry runs again."""
 
 import json
 import subprocess
@@ -22,11 +22,11 @@ def ran(stack: Stack, run: str) -> Counter[str]:
     return Counter(task["task_key"].split("-")[0] for task in done)
 
 
-def test_the_story_completes_and_trains_on_the_gpu_pool_alone(stack: Stack):
+def test_the_pipeline_run_completes_and_trains_on_the_gpu_pool_alone(stack: Stack):
     before = {part: {run["id"] for run in stack.runs_of(part)} for part in ("finetune", "showcase")}
-    story = stack.completed(stack.start("wikistyle/tiny", finetune={"seed": 2}))
-    assert story["work_pool_name"] == "wikistyle-cpu"
-    assert "Worker 'cpu-worker'" in stack.logs(story["id"])
+    pipeline = stack.completed(stack.start("wikistyle/tiny", finetune={"seed": 2}))
+    assert pipeline["work_pool_name"] == "wikistyle-cpu"
+    assert "Worker 'cpu-worker'" in stack.logs(pipeline["id"])
     for part in ("finetune", "showcase"):
         (child,) = new(stack, part, before)
         assert child["work_pool_name"] == "wikistyle-gpu"
@@ -40,23 +40,23 @@ def test_the_story_completes_and_trains_on_the_gpu_pool_alone(stack: Stack):
 
 
 def test_a_failed_training_is_retried_in_place_and_nothing_else_runs_again(stack: Stack):
-    """Retry on the story after its child failed; and when the GPU worker dies in mid-training, it goes on by itself."""
+    """Retry after the child failed; and when the GPU worker dies in mid-training, the run goes on by itself."""
     training = stack.home / "training"
     training.mkdir(exist_ok=True)  # by the first training
     training.rename(stack.home / "aside")
     training.write_text("not a folder")
     before = {run["id"] for run in stack.runs_of("finetune")}
-    story = stack.start("wikistyle/tiny", finetune={"seed": 1, "epochs": 20, "snapshot_every": 20})
-    failed = stack.wait(story)
+    pipeline = stack.start("wikistyle/tiny", finetune={"seed": 1, "epochs": 20, "snapshot_every": 20})
+    failed = stack.wait(pipeline)
     assert failed["state"]["type"] == "FAILED"
     assert "finetune/tiny run" in failed["state"]["message"]
     assert "press Retry" in failed["state"]["message"]
 
     training.unlink()
     (stack.home / "aside").rename(training)
-    stack.retry(story)
+    stack.retry(pipeline)
     job = kill_in_mid_training(stack, training)
-    stack.completed(story)
+    stack.completed(pipeline)
     (child,) = [run for run in stack.runs_of("finetune") if run["id"] not in before]
     assert child["state"]["type"] == "COMPLETED"
     assert child["run_count"] == 3  # failed, killed, completed: one run, one training
@@ -110,18 +110,18 @@ def kill_in_mid_training(stack: Stack, training: Path) -> TrainingJob:
     return max(unfinished, key=lambda job: job.files()[0].stat().st_mtime)
 
 
-def test_a_killed_story_is_taken_up_and_finds_its_child_again(stack: Stack):
-    """The story's process is killed while its child draws: one story, one child, and nothing was drawn twice."""
+def test_a_killed_pipeline_run_is_taken_up_and_finds_its_child_again(stack: Stack):
+    """The run's process is killed while its child draws: one pipeline run, one child, and nothing was drawn twice."""
     stack.completed(stack.start("wikistyle/tiny"))
     before = {flow: {run["id"] for run in stack.runs_of(flow)} for flow in ("finetune", "showcase")}
-    story = stack.start("wikistyle/tiny", sample={"seeds": [0, 1]})
-    children = stack.until(lambda: new(stack, "showcase", before), "the story's child")
-    (engine,) = [process for process in stack.processes() if process.environ().get("PREFECT__FLOW_RUN_ID") == story]
+    pipeline = stack.start("wikistyle/tiny", sample={"seeds": [0, 1]})
+    children = stack.until(lambda: new(stack, "showcase", before), "the pipeline run's child")
+    (engine,) = [process for process in stack.processes() if process.environ().get("PREFECT__FLOW_RUN_ID") == pipeline]
     engine.kill()
-    stack.wait(story, {"CRASHED"})
-    stack.wait(story, {"SCHEDULED", "PENDING", "RUNNING"})
-    stack.completed(story)
-    assert stack.run(story)["run_count"] == 2
+    stack.wait(pipeline, {"CRASHED"})
+    stack.wait(pipeline, {"SCHEDULED", "PENDING", "RUNNING"})
+    stack.completed(pipeline)
+    assert stack.run(pipeline)["run_count"] == 2
     assert new(stack, "finetune", before) == []  # trained before
     assert [run["id"] for run in new(stack, "showcase", before)] == [run["id"] for run in children]
     assert stack.run(children[0]["id"])["run_count"] == 1

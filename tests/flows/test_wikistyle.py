@@ -1,4 +1,4 @@
-"""The whole story on a handful of images with the shipped models: every stage for real, then again from the cache."""
+"""The whole pipeline on a handful of images with the shipped models: every stage for real, then from the cache."""
 
 import asyncio
 import hashlib
@@ -29,13 +29,13 @@ def small() -> Settings:
     return load_profile("sample", SMALL)
 
 
-def tell(settings: Settings, folder: Path) -> dict:
+def run_pipeline(settings: Settings, folder: Path) -> dict:
     asyncio.run(wikistyle(settings, str(folder)))
     return json.loads((folder / "summary.json").read_text())
 
 
 def test_a_wiki_becomes_a_model_and_films_and_a_second_run_costs_nothing(prefect, small, tmp_path):
-    first = tell(small, tmp_path / "runs" / "first")
+    first = run_pipeline(small, tmp_path / "runs" / "first")
     folder = tmp_path / "runs" / "first"
     assert set(first["stages"]) == {"scrape", "convert", "caption", "dataset", "finetune", "sample", "animate"}
     rows, wiki = first["dataset"]["rows"], first["wiki"]
@@ -50,7 +50,7 @@ def test_a_wiki_becomes_a_model_and_films_and_a_second_run_costs_nothing(prefect
         assert hashlib.sha256((folder / file["path"]).read_bytes()).hexdigest() == file["sha256"]
     assert (tmp_path / "runs" / "latest").resolve() == folder.resolve()
 
-    second = tell(small, tmp_path / "runs" / "second")
+    second = run_pipeline(small, tmp_path / "runs" / "second")
     ran = {name: s["ran"] for name, s in second["stages"].items()}
     assert ran == dict.fromkeys(ran, 0)
     for name in ("scrape", "convert", "caption"):
@@ -62,13 +62,13 @@ def test_a_wiki_becomes_a_model_and_films_and_a_second_run_costs_nothing(prefect
 
     lost = first["files"][0]["sha256"]  # a file of the dataset
     Store()._at(lost).unlink()
-    third = tell(small, tmp_path / "runs" / "third")
+    third = run_pipeline(small, tmp_path / "runs" / "third")
     assert third["stages"]["dataset"]["ran"] == 1
     assert third["stages"]["finetune"]["ran"] == 0
 
 
 def test_the_dataset_and_the_model_load_without_wikistyle(prefect, small, tmp_path):
-    tell(small, tmp_path / "runs" / "only")
+    run_pipeline(small, tmp_path / "runs" / "only")
     import datasets
     import torch
     from diffusers import StableDiffusionPipeline
