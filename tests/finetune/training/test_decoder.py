@@ -5,6 +5,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 
 from tasks.common.seeds import generator_for
 from tasks.finetune.settings import FinetuneSettings
+from tasks.finetune.training.decoder import picture_psnr
 from tasks.finetune.training.loss import order
 from tasks.finetune.training.steps import Step
 from tests.finetune.tiny import run, settings_for
@@ -88,3 +90,26 @@ def test_the_decoder_stage_is_l1_by_adamw_and_a_cosine(dataset, base, store, tmp
     assert reference.apart(weights, {n: p.half() for n, p in decoder_of(pipe.vae).items()}, start) < 3e-3
     assert (training.psnr_before, training.psnr_after) == pytest.approx((before, psnr_of(pipe, held_out)), rel=1e-5)
     assert training.psnr_before != training.psnr_after
+
+
+class Painted(torch.nn.Module):
+    """A VAE that decodes each latent to what was painted, whatever the latent is."""
+
+    def __init__(self, pictures: torch.Tensor) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(scaling_factor=0.5)
+        self.pictures = pictures
+
+    def decode(self, z: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(sample=self.pictures)
+
+
+def test_psnr_of_each_picture_is_numpys_and_one_met_exactly_has_100_db():
+    """The figure is of pixels in [0, 1], what is beyond them cut off."""
+    generator = torch.Generator().manual_seed(1)
+    target = torch.rand((3, 3, 16, 24), generator=generator) * 2 - 1
+    decoded = target + torch.tensor([0.0, 0.01, 0.8]).view(3, 1, 1, 1) * torch.randn(target.shape, generator=generator)
+    wrong = (np.clip(decoded.double().numpy(), -1, 1) - target.double().numpy()) / 2
+    found = picture_psnr(Painted(decoded), torch.zeros(3, 4, 4, 6), target).tolist()
+    assert found[1:] == pytest.approx([10 * math.log10(1 / np.mean(one**2)) for one in wrong[1:]], rel=1e-5)
+    assert found[0] == 100
