@@ -40,7 +40,7 @@ def test_profiles_are_listed(tmp_path):
 
 @pytest.mark.parametrize("name", ["WIKISTYLE_HOEM", "WIKISTYLE_CACHE_GIB"])
 def test_a_variable_that_is_unknown_or_wrong_is_wrong_usage(tmp_path, name):
-    done = shell(f"{SCRIPT} run", tmp_path / "there", **{name: "/data"})
+    done = shell(f"{name}=/data {SCRIPT} run", tmp_path / "there")
     assert done.returncode == 2
     assert one_line(done).startswith(f"wikistyle: {name}")
     assert list((tmp_path / "there").iterdir()) == []
