@@ -1,6 +1,7 @@
 """`python -m deployments.render`: writes prefect.yaml from the profiles, so that deployments can't drift from them.
 
-Parameters are written out in full, defaults included: a form in the UI then shows every value that will be used.
+Parameters are deployed in full, defaults included: a form in the UI then shows every value that will be used. In the
+file what deployments share is said once, under `definitions`; YAML's anchors and merge keys put it where it belongs.
 """
 
 import sys
@@ -9,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from flows.common.settings import ROOT, load_profile, profile_names
+from flows.common.settings import ROOT, Settings, load_profile, profile_names
 
 CPU_POOL, GPU_POOL = "wikistyle-cpu", "wikistyle-gpu"
 WIKI_CHANGED = "wiki.images.changed"
@@ -26,12 +27,35 @@ ENVIRONMENT = {
 }
 
 
+class _Merge(str):
+    """YAML's merge key: a mapping takes from another what it doesn't say itself."""
+
+
 class _Dumper(yaml.SafeDumper):
-    """Names each profile's settings by an anchor instead of repeating them."""
+    """Says what many deployments share once, by the name it has where it is defined; short lists and maps on a line."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.names: dict[int, str] = {}
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        node = super().represent_mapping(tag, mapping, flow_style)
+        for key, value in node.value:
+            if key.value != "<<":
+                self.names.setdefault(id(value), key.value)
+        node.flow_style = len(node.value) <= 2 and all(isinstance(value, yaml.ScalarNode) for _, value in node.value)
+        return node
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        node = super().represent_sequence(tag, sequence, flow_style)
+        node.flow_style = all(isinstance(item, yaml.ScalarNode) for item in node.value)
+        return node
 
     def generate_anchor(self, node: yaml.Node) -> str:
-        names = {key.value: value.value for key, value in node.value}
-        return f"settings-of-{names['profile']}" if "profile" in names else super().generate_anchor(node)
+        return self.names[id(node)]
+
+
+_Dumper.add_representer(_Merge, lambda dumper, key: dumper.represent_scalar("tag:yaml.org,2002:merge", key))
 
 
 def parameters_of(profile: str) -> dict[str, Any]:
@@ -40,44 +64,62 @@ def parameters_of(profile: str) -> dict[str, Any]:
     return settings.model_dump(mode="json")
 
 
+def _merged(parameters: dict[str, Any], defaults: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The same parameters; a stage's are its defaults, to be merged by whoever reads the file, and what differs."""
+    merged = dict(parameters)
+    for stage, default in defaults.items():
+        own = {name: value for name, value in parameters[stage].items() if value != default[name]}
+        merged[stage] = {_Merge("<<"): default} | own if own else default
+    return merged
+
+
 def rendered() -> str:
     """The text of prefect.yaml."""
+    unsaid = Settings.model_validate({}).model_dump(mode="json")
+    defaults = {name: value for name, value in unsaid.items() if isinstance(value, dict)}
+    settings = {name: _merged(parameters_of(name), defaults) for name in profile_names()}
+    pools = {name: {"name": name, "job_variables": {"env": ENVIRONMENT}} for name in (CPU_POOL, GPU_POOL)}
+    shared = {"defaults": defaults} | {f"settings-of-{name}": value for name, value in settings.items()}
     content = {
         "name": "wikistyle",
         # A worker runs the checkout that was deployed: nothing has to be installed as a package for it.
         "pull": [{"prefect.deployments.steps.set_working_directory": {"directory": "{{ $PWD }}"}}],
-        "deployments": [*[d for profile in profile_names() for d in deployments_of(profile)], rescue()],
+        "definitions": {"env": ENVIRONMENT} | pools | shared,
+        "deployments": [
+            *[d for name in profile_names() for d in deployments_of(name, settings[name], pools)],
+            rescue(pools),
+        ],
     }
     return HEADER + yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=116)
 
 
-def deployments_of(profile: str) -> list[dict[str, Any]]:
+def deployments_of(profile: str, settings: dict[str, Any], pools: dict[str, Any]) -> list[dict[str, Any]]:
     """The six deployments of a profile."""
-    settings = parameters_of(profile)
-    pipeline = _deployment("wikistyle", profile, CPU_POOL, "The whole pipeline: wiki to gallery.", settings)
+    cpu, gpu = pools[CPU_POOL], pools[GPU_POOL]
+    pipeline = _deployment("wikistyle", profile, cpu, "The whole pipeline: wiki to gallery.", settings)
     # One that is due while another runs is refused; what that one leaves uncollected is told by the next watch.
     pipeline["concurrency_limit"] = {"limit": 1, "collision_strategy": "CANCEL_NEW"}
     changed = _trigger(f"wikistyle: the wiki of {profile} has changed", WIKI_CHANGED, f"wiki.{profile}")
     pipeline["build"] = _kept("wikistyle", profile, changed["name"])
     starts = "Starts the pipeline when watch finds pictures new, gone or taken down."
     pipeline["triggers"] = [changed | {"description": starts}]
-    collect = _deployment("collect", profile, CPU_POOL, "Wiki to dataset.", settings)
+    collect = _deployment("collect", profile, cpu, "Wiki to dataset.", settings)
     finetune = _deployment(
-        "finetune", profile, GPU_POOL, "Dataset to snapshots; by itself, of the dataset last collected.", settings
+        "finetune", profile, gpu, "Dataset to snapshots; by itself, of the dataset last collected.", settings
     )
     finetune["concurrency_limit"] = {"limit": 1, "collision_strategy": "ENQUEUE"}  # one training at a time on a GPU
     showcase = _deployment(
-        "showcase", profile, GPU_POOL, "Snapshots to pictures and films; by itself, of the last training.", settings
+        "showcase", profile, gpu, "Snapshots to pictures and films; by itself, of the last training.", settings
     )
-    watch = _deployment("watch", profile, CPU_POOL, "Has the wiki changed? Then the pipeline is started.", settings)
+    watch = _deployment("watch", profile, cpu, "Has the wiki changed? Then the pipeline is started.", settings)
     watch["build"] = _kept("watch", profile)
     watch["schedules"] = [{"interval": 3600, "slug": "hourly", "active": "{{ kept.schedule }}"}]
     watch["concurrency_limit"] = {"limit": 1, "collision_strategy": "CANCEL_NEW"}
-    publish = _deployment("publish", profile, CPU_POOL, "The last dataset to the hub.", settings)
+    publish = _deployment("publish", profile, cpu, "The last dataset to the hub.", settings)
     return [pipeline, collect, finetune, showcase, publish, watch]
 
 
-def rescue() -> dict[str, Any]:
+def rescue(pools: dict[str, Any]) -> dict[str, Any]:
     """The deployment that takes up crashed runs of all the others."""
     trigger = _trigger("wikistyle: a run crashed", "prefect.flow-run.Crashed", "prefect.flow-run.*")
     trigger["match_related"] = {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.wikistyle"}
@@ -87,7 +129,7 @@ def rescue() -> dict[str, Any]:
         "description": "Takes up a run whose process or machine died, where it was.",
         "tags": ["wikistyle"],
         "entrypoint": "flows/rescue.py:rescue",
-        "work_pool": {"name": CPU_POOL, "job_variables": {"env": dict(ENVIRONMENT)}},
+        "work_pool": pools[CPU_POOL],
         "build": _kept("rescue", "crashed", trigger["name"]),
         "triggers": [trigger],
     }
@@ -111,14 +153,16 @@ def _trigger(name: str, event: str, resource: str) -> dict[str, Any]:
     }
 
 
-def _deployment(flow: str, profile: str, pool: str, description: str, settings: dict[str, Any]) -> dict[str, Any]:
+def _deployment(
+    flow: str, profile: str, pool: dict[str, Any], description: str, settings: dict[str, Any]
+) -> dict[str, Any]:  # fmt: skip
     return {
         "name": profile,
         "description": description,
         "entrypoint": f"flows/{flow}.py:{flow}",
         "tags": ["wikistyle", profile],
         "parameters": {"settings": settings},
-        "work_pool": {"name": pool, "job_variables": {"env": dict(ENVIRONMENT)}},
+        "work_pool": pool,
     }
 
 

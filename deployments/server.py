@@ -7,7 +7,6 @@ notifications of deployments/notifications. Safe to repeat: nothing is made twic
 import argparse
 import asyncio
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import yaml
 
 from deployments.render import CPU_POOL, ENVIRONMENT, GPU_POOL
+from tasks.common.environment import environment
 
 HERE = Path(__file__).resolve().parent
 WEBHOOK = "wikistyle-failures"
@@ -90,8 +90,8 @@ async def make_notifications() -> bool:
     from prefect import get_client
     from prefect.blocks.webhook import Webhook
 
-    if url := os.environ.get("WIKISTYLE_WEBHOOK_URL"):
-        await Webhook(url=url).save(WEBHOOK, overwrite=True)  # type: ignore[arg-type]
+    if url := environment().webhook_url:
+        await Webhook(url=str(url.get_secret_value())).save(WEBHOOK, overwrite=True)  # type: ignore[arg-type]
     async with get_client() as client:
         blocks = await client.read_block_documents_by_type("webhook")
         block = next((block for block in blocks if block.name == WEBHOOK), None)

@@ -16,6 +16,7 @@ from urllib.request import urlopen
 from deployments import access
 from flows.common.local import make_home, prepare_prefect
 from flows.common.settings import ROOT
+from tasks.common.environment import environment
 from tasks.common.errors import WikistyleError
 from tasks.common.progress import say
 
@@ -88,7 +89,8 @@ def up(port: int, password: bool = True) -> None:
             "wikistyle is installed as a copy, without prefect.yaml; `wikistyle up` runs from a checkout: clone it, "
             "`make .venv/installed`, and use its .venv/bin/wikistyle"
         )
-    home = Path(os.environ.setdefault("WIKISTYLE_HOME", str(Path(".wikistyle").resolve())))
+    home = environment().home.resolve()
+    os.environ["WIKISTYLE_HOME"] = str(home)  # for what is started in another folder
     address = f"http://127.0.0.1:{port}"
     _check_free(port)
     secret, told = access.password(home, password)

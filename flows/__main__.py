@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flows.common.process import Outcome, Request, stop
 from flows.common.settings import Settings
+from tasks.common.environment import environment
 
 
 def main() -> int:
@@ -23,7 +24,7 @@ def main() -> int:
         threading.Thread(target=_end_with_parent, daemon=True).start()
         outcome = Outcome(folder=str(run_here(request.settings, request.only, request.run_dir)))
     except Exception as error:
-        if os.environ.get("WIKISTYLE_TRACEBACK"):
+        if environment().traceback:
             traceback.print_exc()
         outcome = Outcome(error=" ".join(str(error).split()) or type(error).__name__)
     except BaseException:  # Stopped, or what Prefect makes of SIGTERM

@@ -20,6 +20,7 @@ from flows.common.preflight import PARTS, check
 from flows.common.process import Part, PipelineFailed, Request, Stopped, run_apart
 from flows.common.report import nothing_new, reports_in, stage_table
 from flows.common.settings import SettingsError, load_profile, profile_names
+from tasks.common.environment import VariableError, environment
 from tasks.common.progress import say
 
 app = typer.Typer(
@@ -173,10 +174,10 @@ def report(folder: Path, summary: dict[str, Any]) -> str:
 
 def main() -> None:
     """The command line's entry: errors become one line and an exit status."""
-    prepare_prefect()
     try:
+        prepare_prefect()
         app(standalone_mode=False)
-    except SettingsError as error:
+    except (SettingsError, VariableError) as error:
         _fail(str(error), 2)
     except typer.Abort:
         _fail("stopped", 1)
@@ -184,7 +185,7 @@ def main() -> None:
         if show_usage := getattr(error, "show", None):  # the command line's own errors
             show_usage()
             sys.exit(2)
-        if os.environ.get("WIKISTYLE_TRACEBACK"):
+        if environment().traceback:
             raise
         _fail(" ".join(str(error).split()) or type(error).__name__, 1)
 

@@ -34,11 +34,11 @@ async def collect(settings: Settings) -> Collected:
 
     with stage("scrape", "files") as scraping, reachable(settings) as reached:
         inventory = await scrape.inventory(reached.scrape)
-        jobs, waiting = scrape.due_jobs(inventory, reached.scrape)
-        fetched = [*waiting, *await scraping.amap(scrape.fetch_batch, jobs, reached.scrape)]
+        wanted = scrape.due_jobs(inventory, reached.scrape)
+        fetched = [*wanted.waiting, *await scraping.amap(scrape.fetch_batch, wanted.jobs, reached.scrape)]
         inventory = with_stable_address(inventory, settings, reached)
         originals, lost = originals_of(inventory, fetched)
-        scrape.check_failures(inventory, jobs, fetched, lost, settings.scrape)
+        scrape.check_failures(inventory, wanted, fetched, lost, settings.scrape)
         scraping.done(inventory.listed, len(originals), [*inventory.rejects, *lost], heading(inventory))
 
     with stage("convert", "images") as converting:

@@ -10,6 +10,7 @@ from pathlib import Path
 from upath import UPath
 
 from flows.common.run_folder import runs_root
+from tasks.common.environment import environment
 from tasks.common.garbage.garbage import Found, Garbage, delete, find_garbage, find_temporaries
 from tasks.common.garbage.lease import collecting, drop_expired, others
 from tasks.common.garbage.references import FOLDER, keys_in, references
@@ -34,7 +35,7 @@ def gc(min_age_hours: float, dry_run: bool) -> str:
         users = others(store.root)
         garbage, left, uploads = _look(store, before)
         delete(garbage.temporaries, store.root)
-        delete(left, UPath(_home()))
+        delete(left, UPath(environment().home))
         abort(uploads, store)
         drop_expired(store.root)
         if not users:
@@ -47,16 +48,17 @@ def gc(min_age_hours: float, dry_run: bool) -> str:
 
 def _look(store: Store, before: datetime) -> tuple[Garbage, list[Found], list[Upload]]:
     """Garbage in the store, temporary files at home, and uploads to the store that never ended."""
-    left = [found for area in ("training", "parts", "cache") for found in find_temporaries(_home() / area, before)]
+    home = environment().home
+    left = [found for area in ("training", "parts", "cache") for found in find_temporaries(home / area, before)]
     return find_garbage(store, needed(store, before), before), left, unfinished_uploads(store, before)
 
 
 def needed(store: Store, before: datetime) -> set[str]:
     """The keys of everything that is to stay, however old."""
     keys = {key for reference in references(store).values() if not reference.is_gone for key in reference.keys}
-    runs = runs_root()
-    records = [*(_home() / "parts").rglob("*.json"), *runs.glob("*/summary.json")]
-    results = Path(os.environ.get("PREFECT_LOCAL_STORAGE_PATH", _home() / "results"))
+    runs, home = runs_root(), environment().home
+    records = [*(home / "parts").rglob("*.json"), *runs.glob("*/summary.json")]
+    results = Path(os.environ.get("PREFECT_LOCAL_STORAGE_PATH", home / "results"))
     records += [path for path in results.rglob("*") if path.is_file() and _young(path, before)]
     for path in records:
         keys |= keys_in(path.read_text(errors="replace"))
@@ -68,7 +70,7 @@ def _trainings(before: datetime) -> Iterator[str]:
 
     While a job is unfinished, all parts do: which of them it will need is the training's to know.
     """
-    root = Path(os.environ.get("WIKISTYLE_TRAINING", ".wikistyle/training"))
+    root = environment().training
     jobs = root.glob("job-*.json")
     unfinished = any(not (root / job.name.replace("job-", "training-", 1)).exists() for job in jobs)
     for part in root.iterdir() if root.is_dir() else ():
@@ -92,10 +94,6 @@ def _header(path: Path) -> str:
 
 def _young(path: Path, before: datetime) -> bool:
     return path.stat().st_mtime >= before.timestamp()
-
-
-def _home() -> Path:
-    return Path(os.environ.get("WIKISTYLE_HOME", ".wikistyle"))
 
 
 def _told(

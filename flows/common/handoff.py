@@ -1,11 +1,11 @@
 """What the parts of the pipeline last handed on, kept per profile, so that a later part can be run alone."""
 
-import os
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel
 
+from tasks.common.environment import environment
 from tasks.common.errors import WikistyleError
 from tasks.common.files import write_atomically
 from tasks.common.garbage.references import needed_by, refer
@@ -26,7 +26,7 @@ class MissingPart(WikistyleError):
 
 
 def _path(profile: str, part: str) -> Path:
-    return Path(os.environ.get("WIKISTYLE_HOME", ".wikistyle")) / "parts" / profile / f"{part}.json"
+    return environment().home / "parts" / profile / f"{part}.json"
 
 
 def keep(profile: str, part: str, record: BaseModel) -> None:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from tasks.common.environment import environment
 from tasks.common.errors import WikistyleError
 
 
@@ -11,8 +12,11 @@ class HomeError(WikistyleError):
 
 
 def prepare_prefect() -> None:
-    """Environment of the embedded server; to be called before Prefect is imported. What is already set stays."""
-    home = Path(os.environ.get("WIKISTYLE_HOME", ".wikistyle")).resolve()
+    """Environment of the embedded server; to be called before Prefect is imported. What is already set stays.
+
+    Raises VariableError.
+    """
+    home = environment().home.resolve()
     defaults = {
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_LOCAL_STORAGE_PATH": str(home / "results"),
@@ -26,7 +30,7 @@ def prepare_prefect() -> None:
         "WIKISTYLE_TRAINING": str(home / "training"),
     }
     for name, value in defaults.items():
-        os.environ.setdefault(name, value)
+        os.environ[name] = os.environ.get(name) or value
 
 
 def make_home() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from flows.common.base_model import base_of
 from flows.common.report import Collected, Finetuned, Showcased, StageReport
 from flows.common.settings import Settings
+from tasks.common.environment import environment
 from tasks.common.files import check_folder, file_name, replace_folder, write_atomically
 from tasks.common.garbage.references import needed_by, refer
 from tasks.common.store import Store, sha256_of
@@ -23,7 +24,7 @@ PACKAGES = ("wikistyle", "torch", "diffusers", "transformers", "accelerate", "da
 
 def runs_root() -> Path:
     """Where the folders of runs lie: `WIKISTYLE_RUNS`, by default `runs` in the current folder."""
-    return Path(os.environ.get("WIKISTYLE_RUNS", "runs"))
+    return environment().runs
 
 
 def new_folder(profile: str) -> Path:

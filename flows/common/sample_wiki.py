@@ -1,11 +1,11 @@
 """The bundled sample wiki, served on loopback for as long as a flow reads it."""
 
-import os
 from collections.abc import Generator
 from contextlib import contextmanager
 
 from flows.common.settings import Settings
 from samples.wiki.content import CANONICAL
+from tasks.common.environment import environment
 from tasks.common.records import Inventory
 
 
@@ -20,7 +20,7 @@ def reachable(settings: Settings) -> Generator[Settings]:
         return
     from samples.wiki.server import serve
 
-    with serve(second_wave=os.environ.get("WIKISTYLE_SECOND_WAVE") == "1") as wiki:
+    with serve(second_wave=environment().second_wave) as wiki:
         scrape = settings.scrape.model_copy(update={"api_url": f"{wiki.url}/api.php"})
         yield settings.model_copy(update={"scrape": scrape})
 

@@ -14,6 +14,7 @@ from diffusers import AutoencoderKL
 
 from samples.models.drawings import Drawings
 from samples.models.fitting import fit
+from tasks.finetune.training.decoder import picture_psnr
 
 STEPS, BATCH, LR = 1500, 32, 3e-3
 KL_WEIGHT = 1e-4
@@ -88,9 +89,7 @@ def psnr(vae: AutoencoderKL, images: torch.Tensor) -> float:
     """Mean PSNR in dB of decoding the mean latents, pixels in [0, 1]."""
     values = []
     for chunk in images.split(64):
-        decoded = vae.decode(vae.encode(chunk).latent_dist.mean).sample.clamp(-1, 1)
-        mse = ((decoded - chunk) / 2).square().mean(dim=(1, 2, 3))
-        values.append(-10 * mse.clamp_min(1e-10).log10())
+        values.append(picture_psnr(vae, vae.encode(chunk).latent_dist.mean * vae.config.scaling_factor, chunk))
     return torch.cat(values).mean().item()
 
 

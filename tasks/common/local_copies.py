@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from tasks.common.environment import environment
 from tasks.common.files import replace_file
 
-LIMIT_GIB = 10.0  # by default: six UNets of Stable Diffusion v1 in fp16
 IN_USE_SECONDS = 60.0  # what was asked for so lately may not be opened yet
 
 
@@ -21,7 +21,7 @@ def local_copy(key: str, open_object: Callable[[], IO[bytes]]) -> Path:
     Copies lie in `WIKISTYLE_HOME/cache`; the least recently used go while they are over `WIKISTYLE_CACHE_GIB` together.
     Raises ValueError when the object's bytes have another hash, and what `open_object` raises.
     """
-    path = Path(os.environ.get("WIKISTYLE_HOME", ".wikistyle")) / "cache" / key[:2] / key
+    path = environment().home / "cache" / key[:2] / key
     if not (path.exists() and _sha256(path) == key):
         replace_file(path, lambda partial: _fetch(key, open_object, partial))
     os.utime(path)
@@ -42,7 +42,7 @@ def _fetch(key: str, open_object: Callable[[], IO[bytes]], partial: Path) -> Non
 
 
 def _drop_oldest(folder: Path, keep: Path) -> None:
-    limit = float(os.environ.get("WIKISTYLE_CACHE_GIB", LIMIT_GIB)) * 2**30
+    limit = environment().cache_gib * 2**30
     copies: list[tuple[float, int, Path]] = []
     for path in folder.glob("[0-9a-f][0-9a-f]/*"):
         with suppress(FileNotFoundError):  # another process drops copies, too

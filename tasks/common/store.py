@@ -13,6 +13,7 @@ from pathlib import Path
 
 from upath import UPath
 
+from tasks.common.environment import environment
 from tasks.common.errors import WikistyleError
 from tasks.common.fields import SHA256
 from tasks.common.files import replace_file, write_atomically
@@ -37,7 +38,7 @@ class Store:
     """`put` bytes or a file and get a key; `read` or `path` a key and get the bytes back, verified."""
 
     def __init__(self, root: str | None = None):
-        self.root = UPath(root or os.environ.get("WIKISTYLE_STORE", ".wikistyle/store"))
+        self.root = UPath(root or environment().store)
         self.is_local = self.root.protocol in ("", "file", "local")
 
     def _at(self, key: str) -> UPath:

@@ -1,6 +1,5 @@
 """The fine-tune stage as a Prefect task."""
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.context import TaskRunContext
 
 from tasks.common.caching import ContentKey, cached_task
+from tasks.common.environment import environment
 from tasks.common.progress import Progress
 from tasks.common.records import DatasetRef, Training
 from tasks.finetune.settings import FinetuneSettings
@@ -31,7 +31,7 @@ class TrainingKey(ContentKey):
 
 def training_root() -> Path:
     """Where trainings keep caches, states and logs: `WIKISTYLE_TRAINING`, by default `.wikistyle/training`."""
-    return Path(os.environ.get("WIKISTYLE_TRAINING", ".wikistyle/training"))
+    return environment().training
 
 
 def stored_keys(training: Training) -> list[str]:

@@ -1,6 +1,7 @@
 """The scrape stage as Prefect tasks: the inventory is taken anew each time, files are fetched once."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -68,13 +69,24 @@ async def fetch_batch(jobs: Sequence[FetchJob], settings: ScrapeSettings) -> Asy
             yield fetched
 
 
-def due_jobs(
-    inventory: Inventory, settings: ScrapeSettings, now: datetime | None = None
-) -> tuple[list[FetchJob], list[Fetched]]:
-    """The files to fetch, and those that failed so lately that they wait, with the reason."""
+@dataclass(frozen=True)
+class Wanted:
+    """`jobs`: the files to fetch; `waiting`: those that failed so lately that they wait, with the reason.
+
+    `failures`: the last failure of each file (`FetchJob.content()`) in earlier runs.
+    """
+
+    jobs: list[FetchJob]
+    waiting: list[Fetched]
+    failures: dict[str, Failure]
+
+
+def due_jobs(inventory: Inventory, settings: ScrapeSettings, now: datetime | None = None) -> Wanted:
+    """Which files to fetch now, by what failed in earlier runs."""
     failures, now = _failures(), now or datetime.now(UTC)
     every = jobs_of(inventory, settings)
-    fetched = fetch_batch.known([job for job in every if job.content() in failures], settings)
+    failed_once = [job for job in every if job.content() in failures]
+    fetched = fetch_batch.known(failed_once, settings) if failed_once else {}
     jobs, waiting = [], []
     for job in every:
         failure = failures.get(job.content())
@@ -82,25 +94,24 @@ def due_jobs(
             jobs.append(job)
         else:
             waiting.append(Fetched(sha1=job.sha1, reason=skipped(failure)))
-    return jobs, waiting
+    return Wanted(jobs, waiting, failures)
 
 
 def check_failures(
     inventory: Inventory,
-    jobs: Sequence[FetchJob],
+    wanted: Wanted,
     fetched: Iterable[Fetched],
     rejects: Sequence[Reject],
     settings: ScrapeSettings,
 ) -> None:
-    """Note for the next runs which of the `jobs` failed; raise ScrapeError when too many files are lost."""
+    """Note for the next runs which of the files `wanted` failed; raise ScrapeError when too many files are lost."""
     reasons = {item.sha1: item.reason or "not fetched" for item in fetched if item.key is None}
-    before, now = _failures(), datetime.now(UTC)
-    lost = [job for job in jobs if job.sha1 in reasons]
+    lost, now = [job for job in wanted.jobs if job.sha1 in reasons], datetime.now(UTC)
     if lost:
         with _memory().writing() as writer:
             for job in lost:
                 item = job.content()
-                writer.add(item, failed(before.get(item), item, reasons[job.sha1], now))
+                writer.add(item, failed(wanted.failures.get(item), item, reasons[job.sha1], now))
         _memory().tidy()
     check_lost(len(inventory.images), rejects, settings)
 

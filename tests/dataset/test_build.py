@@ -5,6 +5,7 @@ import random
 
 import pytest
 import yaml
+from huggingface_hub import DatasetCard
 from PIL import Image
 
 from tasks.common.markdown import cell
@@ -12,6 +13,7 @@ from tasks.common.records import CaptionedImage, DatasetRef
 from tasks.common.store import Store
 from tasks.dataset.folder import load_rows
 from tasks.dataset.records import DatasetError
+from tasks.dataset.settings import DatasetSettings
 from tasks.dataset.shards import ordered, write
 from tests.dataset.rows import Builder, row
 
@@ -144,6 +146,17 @@ def test_card(builder: Builder):
         "| num\\_beams | 3 |",
     ):
         assert fact in card, f"{fact} is not in\n{card}"
+
+
+@pytest.mark.parametrize("title", ["Drawings: 'of' [a] wiki # no.1", '--- "x": {y}', "Zeichnungen · 絵", "yes"])
+def test_the_hubs_own_loader_reads_the_front_matter_whatever_the_title(builder: Builder, title):
+    builder.settings = DatasetSettings(title=title, license="other")
+    ref = builder.build(builder.rows(*range(5)))
+    card = DatasetCard(builder.read(ref, "README.md").decode())
+    assert (card.data["pretty_name"], card.data["license"]) == (title, "other")
+    assert card.data["license_name"] == "of-each-file"
+    assert card.data["configs"][0]["data_files"] == [{"split": "train", "path": "data/train-*.parquet"}]
+    assert card.text.strip().startswith(f"# {title}")
 
 
 def test_a_strangers_words_stay_words():

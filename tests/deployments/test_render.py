@@ -5,8 +5,10 @@ import sys
 
 import pytest
 import yaml
+from prefect.cli.deploy._config import _load_deploy_configs_and_actions
+from rich.console import Console
 
-from deployments.render import CPU_POOL, GPU_POOL, rendered
+from deployments.render import CPU_POOL, ENVIRONMENT, GPU_POOL, parameters_of, rendered
 from flows.common.settings import ROOT, Settings, load_profile, profile_names
 
 PARTS = dict.fromkeys(("wikistyle", "collect", "publish", "watch"), CPU_POOL)
@@ -23,6 +25,23 @@ def deployments() -> list[dict]:
 
 def test_prefect_yaml_is_up_to_date():
     assert (ROOT / "prefect.yaml").read_text() == rendered(), "run `python -m deployments.render`"
+
+
+def test_what_deployments_share_is_said_once():
+    text = (ROOT / "prefect.yaml").read_text()
+    for said in ("no_repeat_ngram_size", "svg_width", "PREFECT_RESULTS_DEFAULT_SERIALIZER"):
+        assert text.count(said) == 1, said
+    assert len(text.splitlines()) < 350
+
+
+def test_prefects_own_loader_finds_all_parameters_and_variables_in_full():
+    deployments, actions = _load_deploy_configs_and_actions(ROOT / "prefect.yaml", console=Console())
+    assert actions["pull"] == [{"prefect.deployments.steps.set_working_directory": {"directory": "{{ $PWD }}"}}]
+    assert len(deployments) == len(PARTS) * len(profile_names()) + 1
+    for deployment in deployments:
+        assert deployment["work_pool"]["job_variables"] == {"env": ENVIRONMENT}
+        if deployment["name"] in profile_names():
+            assert deployment["parameters"] == {"settings": parameters_of(deployment["name"])}
 
 
 def test_every_profile_has_every_part_on_its_pool(deployments):

@@ -38,6 +38,14 @@ def test_profiles_are_listed(tmp_path):
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["sample", "simpsons"]
 
 
+@pytest.mark.parametrize("name", ["WIKISTYLE_HOEM", "WIKISTYLE_CACHE_GIB"])
+def test_a_variable_that_is_unknown_or_wrong_is_wrong_usage(tmp_path, name):
+    done = shell(f"{name}=/data {SCRIPT} run", tmp_path / "there")
+    assert done.returncode == 2
+    assert one_line(done).startswith(f"wikistyle: {name}")
+    assert list((tmp_path / "there").iterdir()) == []
+
+
 def names(model: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
     """The dotted names of all settings."""
     found = []

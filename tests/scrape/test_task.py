@@ -9,6 +9,7 @@ from prefect import flow
 
 from flows.common.report import StageFailed
 from flows.common.stage import stage
+from tasks.common.memory import Memory
 from tasks.common.records import Original, Reject
 from tasks.common.store import Store
 from tasks.scrape.errors import Busy, Resting, ScrapeError, Unreachable
@@ -49,10 +50,10 @@ async def collect(settings: ScrapeSettings, later: timedelta = timedelta()) -> t
     """The scrape stage as the collect flow runs it, `later` than now: originals, what is lost, files asked for."""
     with stage("scrape") as scraping:
         found = await inventory(settings)
-        jobs, waiting = due_jobs(found, settings, datetime.now(UTC) + later)
-        fetched = [*waiting, *await scraping.amap(fetch_batch, jobs, settings)]
+        wanted = due_jobs(found, settings, datetime.now(UTC) + later)
+        fetched = [*wanted.waiting, *await scraping.amap(fetch_batch, wanted.jobs, settings)]
         originals, lost = originals_of(found, fetched)
-        check_failures(found, jobs, fetched, lost, settings)
+        check_failures(found, wanted, fetched, lost, settings)
     return list(originals), list(lost), scraping.ran
 
 
@@ -128,3 +129,17 @@ def test_a_file_that_fails_again_and_again_is_asked_for_ever_more_rarely(quick, 
         assert run(settings, later=timedelta(hours=2))[2] == 1
         originals, lost, ran = run(settings)  # known now, though it failed lately
         assert (len(originals), lost, ran) == (6, [], 0)
+
+
+def test_failures_are_read_once_a_run_and_what_was_fetched_too(quick, at_once, monkeypatch):
+    read: list[str] = []
+    load = Memory.load
+    monkeypatch.setattr(Memory, "load", lambda self: [read.append(self.folder.name), load(self)][1])
+    small = small_wiki()
+    with faulty_wiki(wiki=small) as wiki:
+        break_file(wiki, small.files[0].path, 404)
+        for times in (1, 2):  # with no failures yet, and with one; what was fetched is asked for that one by itself
+            read.clear()
+            assert len(run(quick(wiki.api_url))[1]) == 1
+            assert [name.startswith("scrape-failures-") for name in read].count(True) == 1
+            assert len(read) == 1 + times

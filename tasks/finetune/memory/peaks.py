@@ -26,7 +26,7 @@ from tasks.finetune.training.loss import Draw
 from tasks.finetune.training.lpips import lpips, shapes
 from tasks.finetune.training.objective import predict
 from tasks.finetune.training.precision import Precision
-from tasks.finetune.training.preview import TOGETHER, decode_previews, guided_noise
+from tasks.finetune.training.preview import TOGETHER
 from tasks.finetune.training.train_state import new_optimizer
 
 DRAWN_AT_ONCE = 8  # pictures the sample stage draws at once, unless it is told otherwise
@@ -217,8 +217,14 @@ def _previews(
     at_once = min(TOGETHER, pictures_at_once(settings.resolution), len(settings.validation_prompts))
     vae, noise = _vae(base), latents.mean.repeat(at_once, 1, 1, 1)
     with _autocast(machine):
-        guided_noise(unet, noise, torch.tensor(500), text.embeddings.repeat(2 * at_once, 1, 1))
-    decode_previews(vae, noise)
+        _guided_noise(unet, noise, text.embeddings.repeat(2 * at_once, 1, 1))
+    vae.decode(noise)
+
+
+def _guided_noise(unet: Any, latents: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    """What diffusers' pipeline holds in a step: the UNet on the latents twice, with and without the prompt."""
+    without, given = unet(torch.cat([latents, latents]), torch.tensor(500), text, return_dict=False)[0].chunk(2)
+    return without + 7.5 * (given - without)
 
 
 def _decoder(base: Base, settings: FinetuneSettings, machine: Machine) -> Iterator[str]:
@@ -262,6 +268,6 @@ def _sampling(base: Base, settings: FinetuneSettings, machine: Machine, drawn: i
     noise = torch.zeros(drawn, base.vae.get("latent_channels", 4), side, side, dtype=dtype)
     text = torch.zeros(2 * drawn, encoder.config.max_position_embeddings, width, dtype=dtype)
     with torch.no_grad():
-        guided_noise(unet, noise, torch.tensor(500), text)
+        _guided_noise(unet, noise, text)
         vae.decode(noise[:1].to(vae.dtype))
     yield "sampling"

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from diffusers import AutoencoderKL
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from tasks.common.seeds import generator_for
 from tasks.diffusion.snapshots import decoder_parameters
@@ -48,10 +49,12 @@ def psnr(vae: Any, latents: LatentCache, rows: list[Row], resolution: int, devic
 
 
 def picture_psnr(vae: Any, z: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """PSNR [N] of decoding scaled latents [N, 4, h, w] against pictures [N, 3, H, W] in [-1, 1]."""
+    """PSNR [N] in dB of decoding scaled latents [N, 4, h, w] against pictures [N, 3, H, W] in [-1, 1].
+
+    100 dB at most: without an end, one picture that is met exactly would make the mean infinite.
+    """
     decoded = vae.decode(z / vae.config.scaling_factor).sample.float().clamp(-1, 1)
-    mse = ((decoded - target) / 2).square().mean(dim=(1, 2, 3)).clamp_min(1e-10)
-    return -10 * mse.log10()
+    return peak_signal_noise_ratio(decoded, target, data_range=2.0, reduction="none", dim=(1, 2, 3)).clamp_max(100)
 
 
 def train_decoder(

@@ -3,6 +3,9 @@
 Its weights are not shipped and never downloaded: a safetensors file of torchvision's VGG16 convolutions, named
 `features.N.weight` and `features.N.bias` (N = 0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28), and the published
 linear layers, `linK.weight` of shape [1, channels, 1, 1] (K = 0 … 4).
+
+torchmetrics has LPIPS too, but builds its networks by torchvision, which nothing else here needs; without it there is
+no way in but its private parts. The test compares the two.
 """
 
 from pathlib import Path

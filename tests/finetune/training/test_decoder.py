@@ -5,6 +5,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tasks.common.seeds import generator_for
 from tasks.common.store import Store
 from tasks.finetune.errors import Interrupted
 from tasks.finetune.settings import FinetuneSettings
+from tasks.finetune.training.decoder import picture_psnr
 from tasks.finetune.training.loss import order
 from tasks.finetune.training.steps import Step
 from tests.finetune.tiny import run, settings_for, states_of
@@ -111,3 +113,26 @@ def test_without_held_out_pictures_there_is_no_psnr(dataset, base, store, tmp_pa
     training = run(dataset, settings_for(base, **(SETTINGS | {"held_out": 0.0})), tmp_path / "t", store)
     assert {s.decoder_psnr for s in training.snapshots} == {None}
     assert (training.psnr_before, training.psnr_after, training.images_held_out) == (None, None, 0)
+
+
+class Painted(torch.nn.Module):
+    """A VAE that decodes each latent to what was painted, whatever the latent is."""
+
+    def __init__(self, pictures: torch.Tensor) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(scaling_factor=0.5)
+        self.pictures = pictures
+
+    def decode(self, z: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(sample=self.pictures)
+
+
+def test_psnr_of_each_picture_is_numpys_and_one_met_exactly_has_100_db():
+    """The figure is of pixels in [0, 1], what is beyond them cut off."""
+    generator = torch.Generator().manual_seed(1)
+    target = torch.rand((3, 3, 16, 24), generator=generator) * 2 - 1
+    decoded = target + torch.tensor([0.0, 0.01, 0.8]).view(3, 1, 1, 1) * torch.randn(target.shape, generator=generator)
+    wrong = (np.clip(decoded.double().numpy(), -1, 1) - target.double().numpy()) / 2
+    found = picture_psnr(Painted(decoded), torch.zeros(3, 4, 4, 6), target).tolist()
+    assert found[1:] == pytest.approx([10 * math.log10(1 / np.mean(one**2)) for one in wrong[1:]], rel=1e-5)
+    assert found[0] == 100

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchmetrics.functional.image.lpips
 from PIL import Image, ImageFilter
 from safetensors.torch import save_file
 
@@ -36,6 +37,35 @@ def picture(*filters: ImageFilter.Filter) -> torch.Tensor:
     for effect in filters:
         image = image.filter(effect)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+def torchmetrics_lpips(weights: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> torch.nn.Module:
+    """torchmetrics' own LPIPS on these weights; VGG16's features, which it takes from torchvision, are made here."""
+    layers: list[torch.nn.Module] = []
+    before = 3
+    for channels in (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0):
+        if channels:
+            layers += [torch.nn.Conv2d(before, channels, 3, padding=1), torch.nn.ReLU()]
+            before = channels
+        else:
+            layers.append(torch.nn.MaxPool2d(2))
+    features = torch.nn.Sequential(*layers)
+    features.load_state_dict({n.removeprefix("features."): t for n, t in weights.items() if n.startswith("features.")})
+    monkeypatch.setattr(torchmetrics.functional.image.lpips, "_get_tv_model_features", lambda *_: features)
+    network = torchmetrics.functional.image.lpips._LPIPS(pretrained=False, net="vgg", use_dropout=False)
+    for k in range(5):
+        network.get_submodule(f"lin{k}.model.0").load_state_dict({"weight": weights[f"lin{k}.weight"]})
+    return network.eval()
+
+
+def test_it_is_what_torchmetrics_says(file, monkeypatch):
+    weights = load_lpips(str(file))
+    pictures = torch.cat([picture(), picture(ImageFilter.GaussianBlur(1)), picture(ImageFilter.BoxBlur(3))])
+    others = torch.cat([picture(ImageFilter.GaussianBlur(2)), picture(), picture()])
+    with torch.no_grad():
+        wanted = torchmetrics_lpips(weights, monkeypatch)(pictures, others).flatten().tolist()
+    assert lpips(pictures, others, weights).tolist() == pytest.approx(wanted, rel=1e-4)
+    assert min(wanted) > 1e-4
 
 
 def test_it_is_a_distance_that_grows_with_the_distortion(file):
