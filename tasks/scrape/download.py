@@ -1,21 +1,20 @@
-"""Fetch files, verify them, and keep them under a durable index.
+"""Fetch files, verify them, and keep their bytes in the store.
 
-An original is verified by the sha1 the wiki's API gave; a rendering, which has none, by decoding it. The index
-(`fetched/<sha1>` in the store's root, holding a store key) is written file by file, so that a run which was cut off
-fetches only what is missing. It holds what was verified and nothing else: a failure is never final.
+An original is verified by the sha1 the wiki's API gave; a rendering, which has none, by decoding it. What was verified
+is remembered file by file, so that a run which was cut off fetches only what is missing; a failure is never final.
+Stores of earlier versions have an object for each file instead (`fetched/<sha1>`, holding a store key): it is read.
 """
 
 import asyncio
 import hashlib
 import io
 from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
 
 import httpx
 from PIL import Image
 
 from tasks.common.fields import SHA256, for_message
-from tasks.common.files import write_atomically
+from tasks.common.memory import Memory
 from tasks.common.store import Store
 from tasks.scrape.errors import Busy, Down, Resting, Unfit
 from tasks.scrape.polite import PoliteClient
@@ -25,6 +24,7 @@ from tasks.scrape.records import Fetched, FetchJob
 ACCEPT = "image/png,image/jpeg,image/gif,image/svg+xml,*/*;q=0.5"
 RENDERED_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 MOST_RENDERED_PIXELS = 64_000_000
+NAMESPACE, INDEX = "fetched-v1", "fetched"
 ODD_WIDTH = 2  # a wiki may render in its own standard widths: up to so many times wider or narrower than asked
 
 
@@ -84,7 +84,8 @@ def _sha1(data: bytes) -> str:
 async def fetch_each(
     jobs: Sequence[FetchJob], client: PoliteClient, store: Store
 ) -> AsyncIterator[tuple[FetchJob, Fetched]]:
-    """Each job as it is done, with verified bytes or the reason of a failure. Files kept before aren't asked for.
+    """Each job as it is done, with verified bytes or the reason of a failure. Files of an earlier version's index
+    aren't asked for.
 
     A file that stays busy while the wiki answers otherwise is such a failure. Raises Down when the wiki doesn't, and
     Resting when it asks for a long rest, after all that could be had has come; the other files then don't come.
@@ -92,8 +93,10 @@ async def fetch_each(
     client.hosts.allow(job.url for job in jobs)
     ending: list[tuple[FetchJob, Down | Resting]] = []
 
+    has_index = await asyncio.to_thread((store.root / INDEX).exists)
+
     async def one(job: FetchJob) -> tuple[FetchJob, Fetched | None]:
-        key = await asyncio.to_thread(recall, job, store)
+        key = await asyncio.to_thread(recall, job, store) if has_index else None
         if key is None:
             try:
                 data = await fetch(job, client)
@@ -104,7 +107,7 @@ async def fetch_each(
                 return job, _not_now(job, error)
             except Unfit as error:
                 return job, Fetched(sha1=job.sha1, reason=str(error))
-            key = await asyncio.to_thread(keep, job, data, store)
+            key = await asyncio.to_thread(store.put, data)
         return job, Fetched(sha1=job.sha1, key=key)
 
     running = [asyncio.ensure_future(one(job)) for job in jobs]
@@ -135,17 +138,30 @@ def _not_now(job: FetchJob, error: Busy) -> Fetched:
 async def fetch_all(
     jobs: Sequence[FetchJob], client: PoliteClient, store: Store, progress: Callable[[int], None] = lambda n: None
 ) -> tuple[Fetched, ...]:
-    """What `fetch_each` gives, all of it and in the jobs' order; raises what it raises. `progress` hears of each."""
-    came: dict[str, Fetched] = {}
-    async for job, fetched in fetch_each(jobs, client, store):
-        came[job.content()] = fetched
-        progress(1)
+    """What `fetch_each` gives, all of it and in the jobs' order; raises what it raises. `progress` hears of each.
+
+    For use without Prefect: what was verified is remembered, and not asked for again while the store has it.
+    """
+    memory = Memory(store, NAMESPACE, Fetched)
+    remembered = {item: results[0] for item, results in memory.load().items()}
+    known = {job.content(): remembered[job.content()] for job in jobs if job.content() in remembered}
+    missing = store.missing(fetched.key for fetched in known.values() if fetched.key)
+    came = {item: fetched for item, fetched in known.items() if fetched.key not in missing}
+    left = [job for job in jobs if job.content() not in came]
+    progress(len(jobs) - len(left))
+    with memory.writing() as writer:
+        async for job, fetched in fetch_each(left, client, store):
+            came[job.content()] = fetched
+            if fetched.verified:
+                writer.add(job.content(), fetched)
+            progress(1)
+    memory.tidy()
     return tuple(came[job.content()] for job in jobs)
 
 
 def recall(job: FetchJob, store: Store) -> str | None:
-    """The store key of a file fetched before, or None. A rendering is looked at again: it may be from before that."""
-    entry = _entry(job, store)
+    """The store key of a file that an earlier version fetched, or None. A rendering is looked at again."""
+    entry = store.root / INDEX / job.sha1[:2] / job.content()
     key = entry.read_text() if entry.exists() else ""
     if not SHA256.fullmatch(key) or not store.has(key):
         return None
@@ -155,18 +171,3 @@ def recall(job: FetchJob, store: Store) -> str | None:
         except Unfit:
             return None
     return key
-
-
-def keep(job: FetchJob, data: bytes, store: Store) -> str:
-    """Store the bytes, then note that this file is there; returns the key."""
-    key = store.put(data)
-    entry = _entry(job, store)
-    if store.is_local:
-        write_atomically(Path(str(entry)), key.encode())
-    else:
-        entry.write_text(key)
-    return key
-
-
-def _entry(job: FetchJob, store: Store):
-    return store.root / "fetched" / job.sha1[:2] / job.content()

@@ -83,6 +83,18 @@ def test_one_percent_new_is_all_that_runs(prefect, count):
     assert halve(0, 2 * (count + new)) == [count + new, 0]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("shared_store", ["s3"], indirect=True)
+def test_one_percent_new_is_all_that_runs_on_s3_and_the_bucket_stays_small(prefect, shared_store):
+    assert halve(0, 40_000) == [0, 20_000]
+    assert halve(0, 40_400) == [20_000, 200]
+    assert halve(4, 40_000) == [19_998, 0]
+    root = Store().root
+    root.fs.invalidate_cache()
+    assert root.protocol == "s3"
+    assert len(root.fs.find(root.path)) <= 8
+
+
 def test_one_percent_new_of_real_pictures_is_all_that_is_converted(prefect):
     def picture(number: int) -> str:
         out = io.BytesIO()

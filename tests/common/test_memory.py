@@ -2,9 +2,11 @@
 
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from tasks.common.mapped import batches
 from tasks.common.memory import OPEN, Memory
 from tasks.common.records import Record
 from tasks.common.store import Store
@@ -127,6 +129,39 @@ def test_readers_and_writers_beside_merges_lose_nothing(memory):
         seen = now
     assert len(known(memory)) == 81
     assert len(memory._names()) <= 18
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shared_store", ["s3"], indirect=True)
+def test_20000_items_on_s3_are_a_few_objects_and_a_few_requests(memory, shared_store, monkeypatch):
+    """As a run's 24 batches leave them, then 1 % more. S3's time is requests: they are counted."""
+    fs, requests = memory.folder.fs, []
+    call = fs.__class__._call_s3
+
+    async def counted(self: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        requests.append(method)
+        return await call(self, method, *args, **kwargs)
+
+    monkeypatch.setattr(fs.__class__, "_call_s3", counted)
+    items = [f"{i:064x}" for i in range(20_200)]
+    for batch in batches(items[:20_000]):
+        remember(memory, *batch)
+    memory.tidy()
+    assert len(memory._names()) == 1
+
+    requests.clear()
+    found = known(Memory(Store(), "stage-v1-abc", Done))
+    assert set(found) == set(items[:20_000])
+    assert 1 <= len(requests) <= 3, requests
+
+    requests.clear()
+    remember(memory, *items[20_000:])
+    memory.tidy()
+    assert 1 <= len(requests) <= 5, requests
+    assert len(memory._names()) == 2
+    assert set(known(memory)) == set(items)
+    fs.invalidate_cache()
+    assert len(fs.find(Store().root.path)) == 2, "nothing else is in the bucket"
 
 
 def test_a_store_says_which_of_many_keys_are_missing(shared_store: str, monkeypatch):

@@ -10,7 +10,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from tasks.common.records import Inventory
-from tasks.scrape.download import fetch_all, keep, original_address, recall
+from tasks.common.store import Store
+from tasks.scrape.download import fetch_all, original_address, recall
 from tasks.scrape.errors import Down, Resting, ScrapeError
 from tasks.scrape.inventory import take_inventory
 from tasks.scrape.polite import PoliteClient
@@ -87,7 +88,6 @@ async def test_after_an_outage_only_what_is_missing_is_fetched(started, store):
             running.faults.append(Fault(job.url.partition("/images/")[2], 503, times=4))
         failed = await fetch_all(jobs, client, store)
         assert [f.verified for f in failed] == [False] * 3 + [True] * 5
-        assert [recall(job, store) is None for job in jobs] == [True] * 3 + [False] * 5
         running.requests.clear()
         fetched = await fetch_all(jobs, client, store)
     assert all(f.key for f in fetched)
@@ -141,9 +141,10 @@ async def test_what_was_not_verified_is_a_failure_that_the_healed_wiki_mends(sta
         fetched = await fetch_all(jobs, client, store)
         assert [f.verified for f in fetched] == [False] * 2 + [True] * 4
         assert all(f.reason for f in fetched[:2])
-        assert [recall(job, store) is None for job in jobs] == [True] * 2 + [False] * 4
         running.faults.clear()
+        running.requests.clear()
         assert all(f.verified for f in await fetch_all(jobs, client, store))
+        assert len(running.asked("/images/")) == 2
 
 
 async def test_two_files_that_always_fail_of_24_are_two_rejects(quick, store):
@@ -195,7 +196,10 @@ async def test_a_long_rest_is_respected_by_the_whole_batch(started, store):
         with pytest.raises(Resting, match=r"1 of 6 files.*3600 s"):
             await fetch_all(jobs, client, store)
         assert len(running.asked(path)) == 1
-    assert [recall(job, store) is None for job in jobs] == [True] + [False] * 5
+        running.faults.clear()
+        running.requests.clear()
+        assert all(f.verified for f in await fetch_all(jobs, client, store))
+        assert len(running.asked("/images/")) == 1
 
 
 def picture(width: int, height: int = 40, form: str = "PNG") -> bytes:
@@ -226,14 +230,46 @@ async def test_a_rendered_svg_is_kept_only_if_it_is_an_image_of_about_that_width
         (fetched,) = await fetch_all([job], client, store)
     assert fetched.verified is (reason is None)
     assert (fetched.reason or "").partition(":")[0] == (reason or "")
-    assert (recall(job, store) is None) is (reason is not None)
+
+
+def note(job: FetchJob, key: str, store: Store) -> None:
+    """An entry as earlier versions made it."""
+    entry = store.root / "fetched" / job.sha1[:2] / job.content()
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    entry.write_text(key)
+
+
+async def test_files_that_an_earlier_version_fetched_are_not_fetched_again(started, store):
+    small = small_wiki()
+    with faulty_wiki(wiki=small) as running:
+        _, jobs, client = await started(running)
+        data = {hashlib.sha1(small.data(file)).hexdigest(): small.data(file) for file in small.files}
+        for job in jobs[:4]:
+            note(job, store.put(data[job.sha1]), store)
+        fetched = await fetch_all(jobs, client, store)
+        assert [store.read(f.key or "") for f in fetched] == [data[job.sha1] for job in jobs]
+        assert len(running.asked("/images/")) == 2
+
+
+async def test_what_is_remembered_is_one_object_however_many_files(started, shared_store):
+    store = Store()
+    with faulty_wiki(wiki=small_wiki(40)) as running:
+        _, jobs, client = await started(running)
+        await fetch_all(jobs, client, store)
+        running.requests.clear()
+        await fetch_all(jobs, client, store)
+        assert not running.asked("/images/")
+    store.root.fs.invalidate_cache()
+    root = store.root.path
+    areas = [path.removeprefix(root).strip("/").split("/")[0] for path in store.root.fs.find(root)]
+    assert len(areas) - areas.count("objects") - areas.count("leases") == 1, areas
 
 
 async def test_a_rendering_kept_unseen_before_is_looked_at(started, store):
     with faulty_wiki(wiki=small_wiki()) as running:
         _, jobs, client = await started(running)
         job = jobs[0].model_copy(update={"rendered_width": 512})
-        keep(job, b"<html>error</html>", store)
+        note(job, store.put(b"<html>error</html>"), store)
         running.faults.append(Fault(httpx.URL(job.url).path, 200, picture(512), "image/png", times=9))
         (fetched,) = await fetch_all([job], client, store)
     assert fetched.verified
@@ -242,10 +278,9 @@ async def test_a_rendering_kept_unseen_before_is_looked_at(started, store):
 async def test_an_index_entry_that_is_no_key_is_none(started, store):
     with faulty_wiki(wiki=small_wiki()) as running:
         _, jobs, client = await started(running)
-        await fetch_all(jobs[:1], client, store)
-        (entry,) = (store.root / "fetched").rglob(jobs[0].sha1)
-        entry.write_text("../../../etc/passwd")
+        note(jobs[0], "../../../etc/passwd", store)
         assert recall(jobs[0], store) is None
+        assert all(f.verified for f in await fetch_all(jobs[:1], client, store))
 
 
 @pytest.mark.parametrize("sha1", ["../../x", "/etc/passwd", "AB" * 20, ""])
