@@ -1,8 +1,5 @@
 """The peak of memory of every stage, counted by running the stage's own steps on tensors without memory."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -4,9 +4,6 @@ The diffusion loss gives a decoder no gradient, so this is never summed with it.
 model made for the base VAE stay valid.
 """
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 import contextlib
 import math
 from collections.abc import Callable

@@ -4,9 +4,6 @@ Every number in it is a function of (seed, step, picture id), so {weights, optim
 to go on after a kill exactly as if nothing had happened.
 """
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 import contextlib
 import math
 from collections.abc import Callable

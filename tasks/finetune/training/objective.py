@@ -1,8 +1,5 @@
 """What the UNet is asked to do: predict the noise in cached latents; and how well it does so on held-out pictures."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 from dataclasses import dataclass
 
 import torch

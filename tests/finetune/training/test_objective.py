@@ -1,7 +1,7 @@
 """The objective with a UNet that tells what it was given: which latents, noise, timesteps and captions meet."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false, reportCallIssue=false
+# diffusers types some calls too narrowly.
+# pyright: reportCallIssue=false
 
 from typing import Any
 
