@@ -26,6 +26,7 @@ from tasks.finetune.training.loss import order
 from tasks.finetune.training.made import UnetProgress
 from tasks.finetune.training.objective import TrainingData
 from tasks.finetune.training.resume import Resume
+from tasks.finetune.training.steps import StepInput
 from tasks.finetune.training.train import set_attention
 from tasks.finetune.training.train_state import new_optimizer, prepare
 
@@ -44,7 +45,8 @@ def cached_stepper(data: TrainingData, settings: FinetuneSettings, accelerator: 
     def step(number: int) -> float:
         rows = [order(0, number, count)[i % count] for i in range(settings.batch_size)]
         any_scheduler: Any = scheduler
-        return optimize(train_state, rows, number, settings.learning_rate, data, any_scheduler, settings, accelerator)
+        given = StepInput(number, rows, settings.learning_rate)
+        return optimize(train_state, given, data, any_scheduler, settings, accelerator)
 
     return step
 

@@ -13,6 +13,7 @@ from PIL import GifImagePlugin, Image, ImageCms, ImageColor, ImageOps, Unidentif
 from pydantic import ConfigDict
 
 from tasks.common.allocator import give_back_freed_memory
+from tasks.common.errors import WikistyleError
 from tasks.common.records import Jpeg, Original, Record, Reject
 from tasks.common.store import Store
 from tasks.convert.depth import eight_bits, sample_of, unread_depth
@@ -32,7 +33,7 @@ SVG = re.compile(
 )
 
 
-class ConvertReject(ValueError):
+class ConvertReject(WikistyleError):
     """This file can't or shouldn't become a training JPEG; the message is the reason, for a person."""
 
 
