@@ -1,7 +1,6 @@
 """Fine-tuning, images a second: our loop over caches, against one that encodes in every step, and the bare step."""
 
 import contextlib
-import io
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,18 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from PIL import Image
 
 from benchmarks.apart import apart
 from benchmarks.sidebyside import Result, compare
 from tasks.common.store import Store
 from tasks.diffusion.loading import load_part
+from tasks.finetune.memory.rehearsal import write_noise
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.training.baseline import in_loop_step, plain_optimizer
 from tasks.finetune.training.caches import cache_all
@@ -30,6 +26,7 @@ from tasks.finetune.training.loss import order
 from tasks.finetune.training.made import UnetProgress
 from tasks.finetune.training.objective import TrainingData
 from tasks.finetune.training.resume import Resume
+from tasks.finetune.training.steps import StepInput
 from tasks.finetune.training.train import set_attention
 from tasks.finetune.training.train_state import new_optimizer, prepare
 
@@ -48,7 +45,8 @@ def cached_stepper(data: TrainingData, settings: FinetuneSettings, accelerator: 
     def step(number: int) -> float:
         rows = [order(0, number, count)[i % count] for i in range(settings.batch_size)]
         any_scheduler: Any = scheduler
-        return optimize(train_state, rows, number, settings.learning_rate, data, any_scheduler, settings, accelerator)
+        given = StepInput(number, rows, settings.learning_rate)
+        return optimize(train_state, given, data, any_scheduler, settings, accelerator)
 
     return step
 
@@ -100,20 +98,6 @@ def bare_stepper(data: TrainingData, settings: FinetuneSettings, accelerator: Ac
     return step
 
 
-def write_pictures(folder: Path, count: int, resolution: int) -> str:
-    """A dataset of JPEGs of noise, which take as long to decode and encode as any; returns the folder."""
-    folder.mkdir()
-    images = []
-    for number in range(count):
-        noise = np.random.default_rng(number).integers(0, 255, (resolution, resolution, 3), dtype=np.uint8)
-        out = io.BytesIO()
-        Image.fromarray(noise).save(out, "JPEG")
-        images.append({"bytes": out.getvalue(), "path": None})
-    texts = [f"a drawing of number {number}" for number in range(count)]
-    pq.write_table(pa.table({"image": images, "text": texts}), folder / "train.parquet")
-    return str(folder)
-
-
 @dataclass(frozen=True)
 class Bench:
     """A training that can be stepped by hand: pictures with their caches, in a folder of its own."""
@@ -144,7 +128,7 @@ def bench(settings: FinetuneSettings, pictures: int = 64) -> Iterator[Bench]:
     accelerator = Accelerator(mixed_precision=precision)
     with tempfile.TemporaryDirectory(prefix="wikistyle-bench-") as name:
         folder = Path(name)
-        rows = read_rows(write_pictures(folder / "data", pictures, settings.resolution), Store(str(folder / "store")))
+        rows = read_rows(write_noise(folder / "data", pictures, settings.resolution), Store(str(folder / "store")))
         data = cache_all(rows, [], settings, folder, accelerator, print)
         yield Bench(settings, accelerator, rows, data, folder)
 

@@ -185,10 +185,10 @@ def bare() -> None:
 def _collect(settings: "Settings", store: "Store") -> "Collected":
     from flows.common.report import Collected
     from flows.common.sample_wiki import reachable
-    from tasks.caption.captioner import caption_stored
+    from tasks.caption.captioner import caption_each
     from tasks.caption.identity import checked_identity, provenance
     from tasks.caption.records import to_rows
-    from tasks.convert.convert import convert_stored, to_jpegs
+    from tasks.convert.convert import convert_each, to_jpegs
     from tasks.convert.duplicates import drop_duplicates
     from tasks.dataset.build import build_dataset
     from tasks.dataset.records import DatasetSource
@@ -196,9 +196,11 @@ def _collect(settings: "Settings", store: "Store") -> "Collected":
 
     with reachable(settings) as reached:
         inventory, originals, missing = asyncio.run(scrape(reached.scrape, store))
-    jpegs, damaged = to_jpegs(originals, convert_stored([o.key for o in originals], settings.convert, store))
+    converted = convert_each([o.key for o in originals], settings.convert, store)
+    jpegs, damaged = to_jpegs(originals, [done for _, done in converted])
     jpegs, same = drop_duplicates(jpegs)
-    rows, uncaptioned = to_rows(jpegs, caption_stored([j.key for j in jpegs], settings.caption, store))
+    said = caption_each([j.key for j in jpegs], settings.caption, store)
+    rows, uncaptioned = to_rows(jpegs, [caption for _, caption in said])
     rejects = (*inventory.rejects, *missing, *damaged, *same, *uncaptioned)
     source = DatasetSource(
         wiki=inventory.wiki, site_name=inventory.site_name, rights=inventory.rights,

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     **{f"tasks/{stage}": {"tasks/common", "tasks/diffusion"} for stage in STAGES},
     "flows/common": {"tasks/common", "tasks/diffusion", "samples", *(f"tasks/{stage}" for stage in STAGES)},
 }
-MOST_LINES, MOST_OF_A_FUNCTION = 300, 50
+MOST_LINES, MOST_OF_A_FUNCTION, MOST_ARGUMENTS = 300, 50, 7
 # Names that were ours alone, or meant several things; the field's and Prefect's own words stand in their place.
 NOT_OUR_WORDS = {"story", "stories", "trainee", "ledger", "drawer", "news", "board", "shown"}
 
@@ -92,7 +92,7 @@ def test_names_are_the_fields_words():
 
 def test_no_module_and_no_function_is_too_long():
     long = []
-    for path in modules("flows", "tasks", "deployments", "samples", "benchmarks"):
+    for path in modules("flows", "tasks", "deployments", "samples", "benchmarks", "tests"):
         text = path.read_text(encoding="utf-8")
         if text.count("\n") > MOST_LINES:
             long.append(f"{path.relative_to(ROOT)} has {text.count(chr(10))} lines")
@@ -104,3 +104,27 @@ def test_no_module_and_no_function_is_too_long():
             and node.end_lineno - node.lineno + 1 > MOST_OF_A_FUNCTION
         ]
     assert long == []
+
+
+def test_no_function_takes_too_many_arguments():
+    many = []
+    for path in modules("flows", "tasks", "deployments", "samples", "benchmarks", "tests"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                names = [argument.arg for argument in given if argument.arg not in ("self", "cls")]
+                if len(names) > MOST_ARGUMENTS:
+                    many.append(f"{path.relative_to(ROOT)}: {node.name} takes {len(names)}")
+    assert many == []
+
+
+def test_all_errors_have_one_root():
+    """So that a command line knows what was raised on purpose."""
+    other = []
+    for path in modules("flows", "tasks", "deployments"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and node.name != "WikistyleError":
+                bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
+                if bases & {"Exception", "RuntimeError", "ValueError", "TypeError", "OSError", "KeyError"}:
+                    other.append(f"{path.relative_to(ROOT)}: {node.name}")
+    assert other == []

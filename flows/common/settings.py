@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from tasks.animate.settings import AnimateSettings
 from tasks.caption.settings import CaptionSettings
+from tasks.common.errors import WikistyleError
 from tasks.common.settings import StageSettings
 from tasks.convert.settings import ConvertSettings
 from tasks.dataset.settings import DatasetSettings
@@ -19,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ROOT / "deployments" / "profiles"
 
 
-class SettingsError(ValueError):
+class SettingsError(WikistyleError):
     """A profile or setting that does not exist or does not fit; one line with the remedy."""
 
 

@@ -6,7 +6,6 @@
 # diffusers and transformers annotate their models' arguments and outputs too narrowly.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 # pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false, reportOperatorIssue=false
-# pyright: reportPrivateImportUsage=false
 
 import itertools
 import json

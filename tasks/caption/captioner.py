@@ -3,7 +3,7 @@
 import functools
 import gc
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,14 +119,3 @@ def caption_each(keys: Sequence[str], settings: CaptionSettings, store: Store) -
         for key, raw in zip(some, describe(captioner, pictures, settings), strict=True):
             text = clean(raw, settings.prompt_prefix)
             yield key, Caption(key=key, text=text, raw=raw, reason=flaw(text))
-
-
-def caption_stored(
-    keys: Sequence[str], settings: CaptionSettings, store: Store, progress: Callable[[int], None] = lambda n: None
-) -> tuple[Caption, ...]:
-    """`caption_each` at once."""
-    captions = []
-    for _, caption in caption_each(keys, settings, store):
-        captions.append(caption)
-        progress(1)
-    return tuple(captions)

@@ -38,11 +38,16 @@ def replace_file(path: Path, fill: Callable[[Path], object]) -> None:
     partial = _beside(path, PARTIAL)
     try:
         fill(partial)
-        _sync(partial)
-        partial.rename(path)
+        put_in_place(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def put_in_place(partial: Path, path: Path) -> Path:
+    """fsync a finished file and give it its name in the same folder; returns `path`."""
+    _sync(partial)
+    return partial.rename(path)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

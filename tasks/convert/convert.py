@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from PIL import GifImagePlugin, Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
+from pydantic import ConfigDict
 
 from tasks.common.allocator import give_back_freed_memory
+from tasks.common.errors import WikistyleError
 from tasks.common.records import Jpeg, Original, Record, Reject
 from tasks.common.store import Store
 from tasks.convert.depth import eight_bits, sample_of, unread_depth
-from tasks.convert.duplicates import dhash
 from tasks.convert.room import SHARED
 from tasks.convert.settings import ConvertSettings
 
@@ -32,33 +33,32 @@ SVG = re.compile(
 )
 
 
-class ConvertReject(ValueError):
+class ConvertReject(WikistyleError):
     """This file can't or shouldn't become a training JPEG; the message is the reason, for a person."""
 
 
 @dataclass(frozen=True)
 class ConvertedImage:
     """`jpeg`: baseline 4:4:4 bytes of `width` × `height` px; `frames` the source had (FRAMES_COUNTED: or more);
-    `pixel_sha256` and `dhash` of the source's RGB pixels at full size."""
+    `pixel_sha256` of the source's RGB pixels at full size."""
 
     jpeg: bytes
     width: int
     height: int
     frames: int
     pixel_sha256: str
-    dhash: str
 
 
 class Converted(Record):
     """What became of one original, by content alone: its `key`, and either a JPEG's key or the `reason` for none."""
 
+    model_config = ConfigDict(frozen=True, extra="ignore")  # older memories also hold a hash that nothing read
     key: str
     jpeg_key: str | None = None
     width: int = 0
     height: int = 0
     frames: int = 0
     pixel_sha256: str = ""
-    dhash: str = ""
     reason: str | None = None
 
 
@@ -82,7 +82,6 @@ def _converted(image: Image.Image, frames: int, settings: ConvertSettings) -> Co
     picture = _guarded(lambda: _to_rgb(image, settings.background))
     image.close()  # its pixels, as they were before
     pixels = _pixel_hash(picture)
-    look = dhash(picture)
     longest = max(picture.size)
     if longest > settings.max_side:
         scale = settings.max_side / longest
@@ -91,7 +90,7 @@ def _converted(image: Image.Image, frames: int, settings: ConvertSettings) -> Co
     picture.info.clear()  # Pillow would write the source's comment and profile into the JPEG
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=settings.quality, subsampling=0, optimize=False, progressive=False)
-    return ConvertedImage(out.getvalue(), picture.width, picture.height, frames, pixels, look)
+    return ConvertedImage(out.getvalue(), picture.width, picture.height, frames, pixels)
 
 
 def _frames(image: Image.Image) -> int:
@@ -141,7 +140,6 @@ def convert_each(keys: Sequence[str], settings: ConvertSettings, store: Store) -
             height=made.height,
             frames=made.frames,
             pixel_sha256=made.pixel_sha256,
-            dhash=made.dhash,
         )
 
     error: BaseException | None = None
@@ -158,17 +156,6 @@ def convert_each(keys: Sequence[str], settings: ConvertSettings, store: Store) -
             stop.set()
     if error:
         raise error
-
-
-def convert_stored(
-    keys: Sequence[str], settings: ConvertSettings, store: Store, progress: Callable[[int], None] = lambda n: None
-) -> tuple[Converted, ...]:
-    """`convert_each` at once, in the order of `keys`."""
-    done: dict[str, Converted] = {}
-    for key, converted in convert_each(keys, settings, store):
-        done[key] = converted
-        progress(1)
-    return tuple(done[key] for key in keys)
 
 
 def to_jpegs(originals: Sequence[Original], converted: Sequence[Converted]) -> tuple[list[Jpeg], list[Reject]]:

@@ -1,8 +1,5 @@
 """Loading the base model: a part of it, a part's configuration, or all of it."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The base model as a StableDiffusionPipeline, and putting a snapshot's weights into it."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,8 +1,5 @@
 """One picture on its way from noise: the latents of every few steps, decoded."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 from typing import Any
 
 import torch

@@ -1,8 +1,5 @@
 """Draw every prompt with every seed: the same noise for each epoch, so that what differs is the model."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 import io
 from collections.abc import Callable
 from itertools import islice

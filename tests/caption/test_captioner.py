@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tasks.caption import captioner as captioner_module
-from tasks.caption.captioner import caption_stored, describe, load
+from tasks.caption.captioner import caption_each, describe, load
 from tasks.caption.identity import checked_identity, provenance
 from tasks.caption.settings import CaptionSettings
 from tasks.caption.task import release
@@ -86,13 +86,11 @@ def test_stored_jpegs_get_captions_in_order(settings, tmp_path):
         out = io.BytesIO()
         image.save(out, "JPEG", quality=95)
         keys.append(store.put(out.getvalue()))
-    seen = []
-    captions = caption_stored(keys, settings, store, seen.append)
-    assert [caption.key for caption in captions] == keys
-    assert sum(seen) == 5
+    captions = list(caption_each(keys, settings, store))
+    assert [(key, caption.key) for key, caption in captions] == list(zip(keys, keys, strict=True))
     small = settings.model_copy(update={"batch_size": 2})
-    assert caption_stored(keys, small, store) == captions
-    assert caption_stored(keys[::-1], settings, store) == captions[::-1]
+    assert list(caption_each(keys, small, store)) == captions
+    assert list(caption_each(keys[::-1], settings, store)) == captions[::-1]
 
 
 def test_a_released_model_is_gone_and_comes_back_when_it_is_needed(settings, tmp_path):
@@ -100,12 +98,12 @@ def test_a_released_model_is_gone_and_comes_back_when_it_is_needed(settings, tmp
     store, out = Store(str(tmp_path)), io.BytesIO()
     pictures(1)[0].save(out, "JPEG")
     keys = [store.put(out.getvalue())]
-    captions = caption_stored(keys, settings, store)
+    captions = list(caption_each(keys, settings, store))
     model = weakref.ref(load(settings.model, None, "cpu").model)
     weights = weakref.ref(next(model().parameters()))  # type: ignore[union-attr]
     release()
     assert (model(), weights()) == (None, None)
-    assert caption_stored(keys, settings, store) == captions
+    assert list(caption_each(keys, settings, store)) == captions
 
 
 def test_identity_is_the_weights_and_not_the_path(folder, tmp_path):

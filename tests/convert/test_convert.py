@@ -8,7 +8,7 @@ from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin
 
 from tasks.common.records import Original, WikiImage
 from tasks.common.store import Store, StoreError
-from tasks.convert.convert import ConvertReject, _guarded, convert, convert_each, convert_stored, to_jpegs
+from tasks.convert.convert import Converted, ConvertReject, _guarded, convert, convert_each, to_jpegs
 from tasks.convert.settings import ConvertSettings
 
 SETTINGS = ConvertSettings()
@@ -224,14 +224,17 @@ def test_jpeg_is_plain_and_the_same_every_time():
     assert b"secret" not in convert(encoded(noise(), "JPEG", comment=b"secret"), SETTINGS).jpeg
 
 
-def test_a_batch_keeps_order_counts_progress_and_survives_bad_files(tmp_path):
+def test_what_older_versions_remembered_is_still_known():
+    remembered = {"key": "a" * 64, "jpeg_key": "b" * 64, "width": 8, "height": 8, "frames": 1, "dhash": "0" * 16}
+    assert Converted.model_validate(remembered).jpeg_key == "b" * 64
+
+
+def test_a_batch_survives_bad_files(tmp_path):
     store = Store(str(tmp_path))
     files = [encoded(Image.new("RGB", (80, 80), BLUE)), b"", encoded(Image.new("RGB", (16, 16)))]
     keys = [store.put(data) for data in files]
-    seen = []
-    converted = convert_stored(keys, SETTINGS, store, seen.append)
-    assert [item.key for item in converted] == keys
-    assert sum(seen) == 3
+    converted = [done for _, done in convert_each(keys, SETTINGS, store)]
+    assert {item.key for item in converted} == set(keys)
     originals = [Original(image=wiki_image(f"File:{i}.png", f"{i:040x}"), key=key) for i, key in enumerate(keys)]
     jpegs, rejects = to_jpegs(originals, converted)
     assert [jpeg.original.image.title for jpeg in jpegs] == ["File:0.png"]

@@ -159,7 +159,7 @@ def test_room_is_never_more_than_there_is_and_everyone_gets_in():
 LARGE = """
 import io, resource, sys
 from PIL import Image
-from tasks.convert.convert import convert_stored
+from tasks.convert.convert import convert_each
 from tasks.convert.settings import ConvertSettings
 from tasks.common.store import Store
 store, keys = Store(sys.argv[1]), []
@@ -167,7 +167,8 @@ for number in range(int(sys.argv[2])):
     out = io.BytesIO()
     Image.new("P", (4000, 4000), number).save(out, "PNG", transparency=255)
     keys.append(store.put(out.getvalue()))
-print(all(item.jpeg_key for item in convert_stored(keys, ConvertSettings(threads=8, max_pixels=16_000_000), store)))
+settings = ConvertSettings(threads=8, max_pixels=16_000_000)
+print(all(done.jpeg_key for _, done in convert_each(keys, settings, store)))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 

@@ -1,11 +1,11 @@
-"""The dataset on disk, in both forms, as `datasets` itself reads it."""
+"""The dataset on disk, as `datasets` itself reads it."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from tasks.dataset.folder import export_imagefolder, materialise
+from tasks.dataset.folder import materialise
 from tasks.dataset.records import DatasetError
 from tests.dataset.rows import Builder
 
@@ -30,16 +30,6 @@ def test_load_dataset_reads_the_parquet_folder(builder: Builder, tmp_path):
     assert list(loaded["sha1"]) == sorted(loaded["sha1"])
 
 
-def test_load_dataset_reads_the_imagefolder(builder: Builder, tmp_path):
-    from datasets import load_dataset
-
-    export_imagefolder(builder.build(builder.rows(*range(5))), tmp_path / "out", builder.store)
-    loaded = load_dataset(str(tmp_path / "out"), split="train")
-    assert loaded[0]["image"].size == (64, 48)
-    assert sorted(loaded["text"]) == [f"a drawing of number {n}" for n in range(5)]
-    assert set(loaded["license"]) == {"CC0", "CC BY-SA 4.0"}
-
-
 def test_an_empty_folder_is_filled_and_nothing_is_left_beside_it(builder: Builder, tmp_path):
     (tmp_path / "out").mkdir()
     ref = builder.build(builder.rows(*range(40)))
@@ -52,9 +42,8 @@ def test_an_empty_folder_is_filled_and_nothing_is_left_beside_it(builder: Builde
 def test_somebody_elses_folder_is_left_alone(builder: Builder, tmp_path, name):
     (tmp_path / "out" / name).parent.mkdir(parents=True)
     (tmp_path / "out" / name).write_text("years of work")
-    for write in (materialise, export_imagefolder):
-        with pytest.raises(DatasetError, match=rf"holds {name}.*name a new or empty folder"):
-            write(builder.build(builder.rows(1)), tmp_path / "out", builder.store)
+    with pytest.raises(DatasetError, match=rf"holds {name}.*name a new or empty folder"):
+        materialise(builder.build(builder.rows(1)), tmp_path / "out", builder.store)
     assert content(tmp_path / "out") == {name: b"years of work"}
 
 

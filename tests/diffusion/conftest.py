@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel  # pyright: ignore[reportPrivateImportUsage]
+from diffusers import UNet2DConditionModel
 
 from tests.sample.conftest import base, store
 

@@ -1,8 +1,5 @@
 """A run's model is a plain folder: the base's own where nothing was trained, whole or not there at all."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,7 @@
 """Small datasets, settings and runs of the fine-tuning for tests; the base model is that of tests/sample/tiny.py."""
 
-# diffusers names its classes lazily, and types its configurations as their defaults.
-# pyright: reportPrivateImportUsage=false, reportArgumentType=false
+# diffusers types its configurations as their defaults.
+# pyright: reportArgumentType=false
 
 import io
 import shutil

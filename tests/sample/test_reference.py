@@ -1,8 +1,5 @@
 """Pictures against diffusers' own pipeline, called plainly with the same noise: the very pixels, or one grey apart."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 import io
 from typing import Any
 

@@ -1,7 +1,7 @@
 """A random Stable Diffusion v1 of the real classes, small enough to draw in a test, and snapshots of it."""
 
-# diffusers names its classes lazily, and types its configurations as their defaults.
-# pyright: reportPrivateImportUsage=false, reportArgumentType=false
+# diffusers types its configurations as their defaults.
+# pyright: reportArgumentType=false
 
 from pathlib import Path
 

@@ -78,7 +78,7 @@ def test_clip_knows_drawings_of_a_style_it_never_saw(clip):
 def test_blip_names_the_things_on_the_wiki(tmp_path, monkeypatch):
     from flows.common.settings import load_profile, located
     from samples.models.evaluate import head_noun
-    from tasks.caption.captioner import caption_stored
+    from tasks.caption.captioner import caption_each
     from tasks.common.store import Store
 
     store, keys = Store(str(tmp_path)), {}
@@ -86,7 +86,7 @@ def test_blip_names_the_things_on_the_wiki(tmp_path, monkeypatch):
         jpeg = io.BytesIO()
         image.save(jpeg, "JPEG", quality=95)
         keys[store.put(jpeg.getvalue())] = caption
-    said = caption_stored(tuple(keys), located(load_profile("sample")).caption, store)
+    said = [caption for _, caption in caption_each(tuple(keys), located(load_profile("sample")).caption, store)]
     named = sum(head_noun(keys[caption.key]) in caption.text.split() for caption in said)
     assert named >= len(said) // 2, [(keys[c.key], c.text) for c in said]
     assert not any(caption.reason for caption in said)

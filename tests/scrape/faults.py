@@ -69,6 +69,53 @@ class FaultyWiki:
         return None
 
 
+class FaultyHandler(WikiHandler):
+    """Answers as its `faulty` wiki is told to."""
+
+    faulty: FaultyWiki
+
+    def do_GET(self) -> None:
+        start = time.monotonic()
+        time.sleep(self.faulty.slow)
+        with self.faulty.lock:
+            agent = self.headers.get("User-Agent", "")
+            self.faulty.requests.append(Request(self.path, start, time.monotonic(), agent))
+        fault = self.faulty.next_fault(self.path, self.headers)
+        if fault:
+            self._fail(fault)
+        elif self.path == "/robots.txt" and self.faulty.robots is not None:
+            self.send(200, self.faulty.robots.encode(), "text/plain")
+        else:
+            super().do_GET()
+
+    def send(self, status: int, body: bytes, kind: str, etag: str = "") -> None:
+        if self.path.startswith("/api.php"):
+            content = json.loads(body)
+            self.faulty.alter(content, self.path)
+            body = json.dumps(content).encode()
+        super().send(status, body, kind, etag)
+
+    def _stream(self, fault: Fault) -> None:
+        self.close_connection = True
+        self.end_headers()
+        with suppress(OSError):
+            for part in fault.stream() if fault.stream else ():
+                self.wfile.write(part)
+                self.faulty.streamed += len(part)
+
+    def _fail(self, fault: Fault) -> None:
+        self.send_response(fault.status)
+        for name, value in {"Content-Type": fault.kind, **fault.headers}.items():
+            self.send_header(name, value)
+        if fault.stream:
+            self._stream(fault)
+            return
+        self.send_header("Content-Length", str(len(fault.body) + fault.promise))
+        self.end_headers()
+        self.wfile.write(fault.body)
+        self.close_connection = bool(fault.promise)
+
+
 @contextmanager
 def faulty_wiki(
     *faults: Fault,
@@ -80,48 +127,10 @@ def faulty_wiki(
     """Serve the sample wiki (or `wiki`) with faults."""
     faulty = FaultyWiki(list(faults), slow, robots, alter)
 
-    class Handler(WikiHandler):
-        def do_GET(self) -> None:
-            start = time.monotonic()
-            time.sleep(faulty.slow)
-            with faulty.lock:
-                agent = self.headers.get("User-Agent", "")
-                faulty.requests.append(Request(self.path, start, time.monotonic(), agent))
-            fault = faulty.next_fault(self.path, self.headers)
-            if fault:
-                self._fail(fault)
-            elif self.path == "/robots.txt" and faulty.robots is not None:
-                self.send(200, faulty.robots.encode(), "text/plain")
-            else:
-                super().do_GET()
+    class Handler(FaultyHandler):
+        pass
 
-        def send(self, status: int, body: bytes, kind: str, etag: str = "") -> None:
-            if self.path.startswith("/api.php"):
-                content = json.loads(body)
-                faulty.alter(content, self.path)
-                body = json.dumps(content).encode()
-            super().send(status, body, kind, etag)
-
-        def _stream(self, fault: Fault) -> None:
-            self.close_connection = True
-            self.end_headers()
-            with suppress(OSError):
-                for part in fault.stream() if fault.stream else ():
-                    self.wfile.write(part)
-                    faulty.streamed += len(part)
-
-        def _fail(self, fault: Fault) -> None:
-            self.send_response(fault.status)
-            for name, value in {"Content-Type": fault.kind, **fault.headers}.items():
-                self.send_header(name, value)
-            if fault.stream:
-                self._stream(fault)
-                return
-            self.send_header("Content-Length", str(len(fault.body) + fault.promise))
-            self.end_headers()
-            self.wfile.write(fault.body)
-            self.close_connection = bool(fault.promise)
-
+    Handler.faulty = faulty
     with serve(handler=Handler, wiki=wiki) as faulty.running:
         yield faulty
 

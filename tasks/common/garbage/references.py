@@ -14,7 +14,7 @@ from upath import UPath
 
 from tasks.common.filesystem import file_system
 from tasks.common.records import Record
-from tasks.common.store import Store
+from tasks.common.store import Store, StoreError
 
 KEY = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 FOLDER = "references"
@@ -53,7 +53,7 @@ def refer(path: Path, keys: Iterable[str], store: Store) -> None:
 
 
 def references(store: Store) -> dict[UPath, Reference]:
-    """All notes. One that can't be read raises ValueError: what it refers to can't be known."""
+    """All notes. One that can't be read raises StoreError: what it refers to can't be known."""
     folder = store.root / FOLDER
     found: dict[UPath, Reference] = {}
     file_system(folder).invalidate_cache()
@@ -62,7 +62,7 @@ def references(store: Store) -> dict[UPath, Reference]:
             try:
                 found[path] = Reference.model_validate_json(path.read_bytes())
             except ValidationError:
-                raise ValueError(f"{path} can't be read, so what it refers to isn't known; delete it or wait") from None
+                raise StoreError(f"{path} can't be read, so what it refers to isn't known; delete it or wait") from None
     return found
 
 

@@ -1,8 +1,5 @@
 """The peak of memory of every stage, counted by running the stage's own steps on tensors without memory."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +21,7 @@ from tasks.finetune.training.latents import PROMPTS_AT_ONCE, LatentCache, TextCa
 from tasks.finetune.training.lora import adapt
 from tasks.finetune.training.loss import Draw
 from tasks.finetune.training.lpips import lpips, shapes
-from tasks.finetune.training.objective import predict
+from tasks.finetune.training.objective import Objective, predict
 from tasks.finetune.training.precision import Precision
 from tasks.finetune.training.preview import TOGETHER
 from tasks.finetune.training.train_state import new_optimizer
@@ -188,9 +185,8 @@ def _unet(base: Base, settings: FinetuneSettings, machine: Machine) -> Iterator[
     device = torch.device("cpu")
     for _ in range(min(2, settings.gradient_accumulation)):
         with _autocast(machine):
-            losses = predict(
-                trained.unet, latents, text, [0] * len(draws), draws, scheduler, device, settings.min_snr_gamma
-            )
+            weighted = Objective(scheduler, device, settings.min_snr_gamma)
+            losses = predict(trained.unet, latents, text, [0] * len(draws), draws, weighted)
             losses.mean().backward()
         del losses
     torch.nn.utils.clip_grad_norm_(trained.parameters, settings.max_grad_norm)
@@ -204,7 +200,7 @@ def _unet(base: Base, settings: FinetuneSettings, machine: Machine) -> Iterator[
         trained.ema.store(trained.parameters)
     trained.unet.eval()
     with torch.no_grad(), _autocast(machine):
-        predict(trained.unet, latents, text, [0] * len(draws), draws, scheduler, device, 0.0)
+        predict(trained.unet, latents, text, [0] * len(draws), draws, Objective(scheduler, device))
     if settings.validation_prompts:
         _previews(base, settings, machine, trained.unet, latents, text)
     yield "snapshot"

@@ -1,8 +1,5 @@
 """What a training needs of memory and of disk, computed from shapes before anything is loaded."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 import os
 import resource
 from dataclasses import dataclass

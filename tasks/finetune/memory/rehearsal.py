@@ -1,8 +1,5 @@
 """A rehearsal at real size, before a long training: the true architectures, two steps, one snapshot, one picture."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 import contextlib
 import io
 import tempfile
@@ -96,7 +93,7 @@ def rehearse(
         log("building the models")
         write_base(folder / "base")
         small = _shortened(settings, folder / "base")
-        _write_pictures(folder / "data", COMPARED_STEPS if compare else STEPS, small.resolution)
+        write_noise(folder / "data", COMPARED_STEPS if compare else STEPS, small.resolution)
         report, store = _predict(settings, small, drawn), Store(str(folder / "store"))
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         snapshot, update = _trained(folder, small, store, device, log)
@@ -164,7 +161,8 @@ def _predict(settings: FinetuneSettings, small: FinetuneSettings, drawn: int) ->
     )
 
 
-def _write_pictures(folder: Path, count: int, resolution: int) -> None:
+def write_noise(folder: Path, count: int, resolution: int) -> str:
+    """A dataset of square JPEGs of noise, which take as long to decode and encode as any; returns the new folder."""
     folder.mkdir()
     images = []
     for number in range(count):
@@ -172,7 +170,9 @@ def _write_pictures(folder: Path, count: int, resolution: int) -> None:
         out = io.BytesIO()
         Image.fromarray(noise).save(out, "JPEG")
         images.append({"bytes": out.getvalue(), "path": None})
-    pq.write_table(pa.table({"image": images, "text": [f"cat {i}" for i in range(count)]}), folder / "train.parquet")
+    texts = [f"a drawing of number {number}" for number in range(count)]
+    pq.write_table(pa.table({"image": images, "text": texts}), folder / "train.parquet")
+    return str(folder)
 
 
 def _sample(model: Path, resolution: int, device: torch.device) -> None:

@@ -1,7 +1,7 @@
 """Stable Diffusion v1's true architectures, from their published configurations, with random weights: no download."""
 
-# diffusers names its classes lazily, and types its configurations as their defaults.
-# pyright: reportPrivateImportUsage=false, reportArgumentType=false
+# diffusers types its configurations as their defaults.
+# pyright: reportArgumentType=false
 
 import json
 from pathlib import Path

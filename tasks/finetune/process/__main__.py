@@ -4,22 +4,23 @@ Run by `launch`, so that a stop request always ends it: SIGTERM, or the end of t
 process exits with status 75.
 """
 
-import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tasks.common.errors import WikistyleError, first_line
 from tasks.finetune.errors import Interrupted
+from tasks.finetune.process.messages import Failed, PreviewsDrawn, StepDone
+from tasks.finetune.training.steps import Step
 
 EXIT_INTERRUPTED = 75  # sysexits.h EX_TEMPFAIL: try again and it goes on
 REPORT_SECONDS = 1.0
-BEFORE_FIRST_STEP = "training stopped before its first step; run the stage again"
+STOPPED = Failed(error="training stopped before its first step; run the stage again", kind="Interrupted")
+BEFORE_FIRST_STEP = f"{STOPPED.model_dump_json()}\n".encode()
 OUT_OF_MEMORY = (
     "the GPU's memory is too small for this training; lower batch_size (and raise gradient_accumulation), "
     "set gradient_checkpointing, or set lora_rank"
@@ -38,7 +39,7 @@ class StopRequest:
         if not self.looked_at:
             # Only the loops look whether to stop, and before them there is nothing to save. An exception raised here
             # could come out anywhere, in the middle of a queue's locks too, and leave a thread that never ends.
-            os.write(1, (json.dumps({"error": BEFORE_FIRST_STEP, "kind": "Interrupted"}) + "\n").encode())
+            os.write(1, BEFORE_FIRST_STEP)
             os._exit(EXIT_INTERRUPTED)
 
     def stopping(self) -> bool:
@@ -62,43 +63,39 @@ def main() -> int:
         train(
             job, Store(), _reporter(request) if leads else lambda stage, step: None, request.stopping,
             lambda line: print(line, flush=True) if leads else None,
-            lambda epoch, folder: _say({"drawn": epoch, "folder": str(folder)}),
+            lambda epoch, folder: PreviewsDrawn(drawn=epoch, folder=str(folder)).say(),
         )  # fmt: skip
     except Interrupted as error:
-        _say({"error": str(error), "kind": "Interrupted"})
+        Failed(error=str(error), kind="Interrupted").say()
         return EXIT_INTERRUPTED
     except OutOfMemoryError:
-        _say({"error": OUT_OF_MEMORY, "kind": "ResourceError"})
+        Failed(error=OUT_OF_MEMORY, kind="ResourceError").say()
         return 1
     except WikistyleError as error:
-        _say({"error": str(error), "kind": type(error).__name__})
+        Failed(error=str(error), kind=type(error).__name__).say()
         return 1
     except Exception as error:
         # Said before the other processes are stopped for it, and say that they were.
-        _say({"error": f"{first_line(error)}; its traceback is in the log", "kind": "FinetuneError"})
+        Failed(error=f"{first_line(error)}; its traceback is in the log", kind="FinetuneError").say()
         raise
     return 0
 
 
-def _reporter(request: StopRequest) -> Callable[[str, Any], None]:
+def _reporter(request: StopRequest) -> Callable[[str, Step], None]:
     """Says the steps, a line a second at most and always the last; a caller that no longer reads asks to stop."""
     last_said = 0.0
 
-    def report(stage: str, step: Any) -> None:
+    def report(stage: str, step: Step) -> None:
         nonlocal last_said
         now = time.monotonic()
         if now - last_said >= REPORT_SECONDS or step.step == step.steps:
             last_said = now
             try:
-                _say({"stage": stage, **asdict(step)})
+                StepDone(stage=stage, step=step).say()
             except BrokenPipeError:  # the caller was killed
                 request.asked = True
 
     return report
-
-
-def _say(message: dict) -> None:
-    print(json.dumps(message), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Running a training as a process of its own, so that it can be stopped, and more than one process can train."""
 
-import json
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from tasks.common.files import write_atomically
 from tasks.common.records import Training
 from tasks.finetune.errors import DatasetError, FinetuneError, Interrupted, LossError, ResourceError
 from tasks.finetune.process.job import TrainingJob, read_training
+from tasks.finetune.process.messages import Failed, PreviewsDrawn, StepDone, parse
 from tasks.finetune.training.steps import Step
 
 STOP_SECONDS = 60.0
@@ -50,16 +50,16 @@ def launch(
     try:
         assert process.stdout is not None
         for line in process.stdout:
-            message = _parse(line)
-            if message is None:
-                last_lines = [*last_lines[-5:], line.rstrip()]
-                log(line.rstrip())
-            elif "error" in message:
-                failure = failure or KINDS.get(message["kind"], FinetuneError)(message["error"])
-            elif "drawn" in message:
-                drawn(message["drawn"], Path(message["folder"]))
-            else:
-                report(message.pop("stage"), Step(**message))
+            match parse(line):
+                case StepDone() as done:
+                    report(done.stage, done.step)
+                case PreviewsDrawn() as previews:
+                    drawn(previews.drawn, Path(previews.folder))
+                case Failed() as failed:
+                    failure = failure or KINDS.get(failed.kind, FinetuneError)(failed.error)
+                case None:
+                    last_lines = [*last_lines[-5:], line.rstrip()]
+                    log(line.rstrip())
         status = process.wait()
     finally:
         _stop(process)
@@ -79,15 +79,7 @@ def _command(job: TrainingJob, path: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def _parse(line: str) -> dict | None:
-    try:
-        message = json.loads(line)
-    except ValueError:
-        return None
-    return message if isinstance(message, dict) and message.keys() & {"stage", "drawn", "error"} else None
-
-
-def _stop(process: subprocess.Popen) -> None:
+def _stop(process: subprocess.Popen[str]) -> None:
     if process.poll() is not None:
         return
     os.killpg(process.pid, signal.SIGTERM)

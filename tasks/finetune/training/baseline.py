@@ -1,8 +1,5 @@
 """The plain way to fine-tune: encode images and captions anew in every step. Only to measure what caching saves."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 from typing import Any
 
 import torch

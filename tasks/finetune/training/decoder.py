@@ -4,9 +4,6 @@ The diffusion loss gives a decoder no gradient, so this is never summed with it.
 model made for the base VAE stay valid.
 """
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 import contextlib
 import math
 from collections.abc import Callable
@@ -29,6 +26,7 @@ from tasks.finetune.training.loss import cosine
 from tasks.finetune.training.made import DecoderMade, DecoderProgress
 from tasks.finetune.training.parts import decoder_plan
 from tasks.finetune.training.state import load_state, save_state
+from tasks.finetune.training.steps import StepInput
 from tasks.finetune.training.steps_loop import LoopContext, LoopParts, go_through_steps
 
 # Pictures with their latents, in the same order
@@ -66,7 +64,7 @@ def train_decoder(
     After each of the `wanted` steps it has a snapshot, made by `save_decoder` unless it is there already.
     """
     settings, accelerator, progress = context.settings, context.accelerator, context.resume.progress
-    latents, rows = trained
+    _, rows = trained
     vae.to(accelerator.device)
     named = prepare_decoder(vae, settings)
     optimizer = new_decoder_optimizer(named, settings)
@@ -82,9 +80,7 @@ def train_decoder(
     parts = LoopParts(
         name="decoder", count=len(rows), batch=batch, per_epoch=per_epoch, steps=steps, wanted=wanted,
         rate=lambda step: cosine(step, steps, settings.decoder_learning_rate),
-        optimize=lambda step, chosen, rate: optimize_decoder(
-            vae, named, optimizer, latents, rows, chosen, step, rate, settings, accelerator
-        ),
+        optimize=lambda given: optimize_decoder(vae, named, optimizer, trained, given, settings, accelerator),
         snapshot=snapshot,
         save=lambda: save_state(context.folder, named, optimizer, None, progress),
     )  # fmt: skip
@@ -112,10 +108,11 @@ def new_decoder_optimizer(named: dict[str, torch.nn.Parameter], settings: Finetu
 
 
 def optimize_decoder(
-    vae: Any, named: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, latents: LatentCache,
-    rows: list[Row], chosen: list[int], step: int, rate: float, settings: FinetuneSettings, accelerator: Accelerator,
+    vae: Any, named: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, trained: Encoded,
+    given: StepInput, settings: FinetuneSettings, accelerator: Accelerator,
 ) -> float:  # fmt: skip
-    """One optimizer step over the chosen pictures; returns their mean loss. Raises LossError when one is not finite."""
+    """One optimizer step over the given pictures; returns their mean loss. Raises LossError when one is not finite."""
+    (latents, rows), chosen, step = trained, given.rows, given.step
     value, size = 0.0, pictures_at_once(settings.resolution)
     for start in range(0, len(chosen), size):
         part = chosen[start : start + size]
@@ -131,7 +128,7 @@ def optimize_decoder(
     if not math.isfinite(norm):
         raise LossError(f"decoder gradient is {norm} at step {step}; lower decoder_learning_rate")
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = given.rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return value

@@ -3,21 +3,19 @@
 Name and bytes appear together, by one rename, so that no kill can leave a good file with a wrong hash.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from tasks.common.errors import first_line
+from tasks.common.files import put_in_place
 from tasks.common.store import sha256_of
 
 DAMAGED = ".damaged"
 
 
 def keep(partial: Path, stem: str) -> Path:
-    """Give a finished file, fsynced, its name in its folder: `{stem}-{sha256}` and the suffix `.safetensors`."""
-    with partial.open("rb") as written:
-        os.fsync(written.fileno())
-    return partial.rename(partial.with_name(f"{stem}-{sha256_of(partial)}.safetensors"))
+    """Put a finished file in its place in its folder, named `{stem}-{sha256}.safetensors`."""
+    return put_in_place(partial, partial.with_name(f"{stem}-{sha256_of(partial)}.safetensors"))
 
 
 def kept(folder: Path, stem: str) -> list[Path]:

@@ -4,9 +4,6 @@ Every number in it is a function of (seed, step, picture id), so {weights, optim
 to go on after a kill exactly as if nothing had happened.
 """
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 import contextlib
 import math
 from collections.abc import Callable
@@ -21,8 +18,8 @@ from tasks.finetune.errors import LossError
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.training.loss import draw, learning_rate
 from tasks.finetune.training.made import UnetMade, UnetProgress
-from tasks.finetune.training.objective import TrainingData, held_out_loss, predict
-from tasks.finetune.training.steps import plan
+from tasks.finetune.training.objective import Objective, TrainingData, held_out_loss, predict
+from tasks.finetune.training.steps import StepInput, plan
 from tasks.finetune.training.steps_loop import LoopContext, LoopParts, go_through_steps
 from tasks.finetune.training.train_state import TrainState, as_snapshot, prepare, save
 
@@ -58,9 +55,7 @@ def train_unet(
     parts = LoopParts(
         name="training", count=count, batch=batch, per_epoch=per_epoch, steps=steps, wanted=set(epoch_of),
         rate=lambda step: learning_rate(step, steps, settings),
-        optimize=lambda step, rows, rate: optimize(
-            train_state, rows, step, rate, data, scheduler, settings, accelerator
-        ),
+        optimize=lambda given: optimize(train_state, given, data, scheduler, settings, accelerator),
         snapshot=snapshot,
         save=lambda: save(train_state, context.folder, accelerator),
     )  # fmt: skip
@@ -69,24 +64,22 @@ def train_unet(
 
 
 def optimize(
-    train_state: TrainState, rows: list[int], step: int, rate: float, data: TrainingData,
+    train_state: TrainState, given: StepInput, data: TrainingData,
     scheduler: DDPMScheduler, settings: FinetuneSettings, accelerator: Accelerator,
 ) -> float:  # fmt: skip
-    """One optimizer step over these pictures, shared among the processes; returns their mean loss."""
+    """One optimizer step over the given pictures, shared among the processes; returns their mean loss."""
     ids, shape = data.latents.ids, data.latents.mean.shape[1:]
     timesteps, size = int(scheduler.config["num_train_timesteps"]), settings.batch_size
-    rows = rows[accelerator.process_index :: accelerator.num_processes]
+    rows = given.rows[accelerator.process_index :: accelerator.num_processes]
+    objective = Objective(scheduler, accelerator.device, settings.min_snr_gamma)
     total, seen = torch.zeros((), device=accelerator.device), []
     for start in range(0, len(rows), size):
         micro = rows[start : start + size]
-        draws = [draw(settings.seed, step, ids[r], shape, settings, timesteps) for r in micro]
+        draws = [draw(settings.seed, given.step, ids[r], shape, settings, timesteps) for r in micro]
         last = start + size >= len(rows)
         synced = contextlib.nullcontext() if last else accelerator.no_sync(train_state.forward)
         with synced, accelerator.autocast():
-            losses = predict(
-                train_state.forward, data.latents, data.text, micro, draws, scheduler, accelerator.device,
-                settings.min_snr_gamma,
-            )  # fmt: skip
+            losses = predict(train_state.forward, data.latents, data.text, micro, draws, objective)
             loss = losses.sum() / len(rows)
             accelerator.backward(loss)
         total += loss.detach()
@@ -95,13 +88,15 @@ def optimize(
     if not math.isfinite(mean_loss):
         bad = [named for names, losses in seen for named, x in zip(names, losses, strict=True) if not x.isfinite()]
         pictures = ", ".join(f"{name} at timestep {t}" for name, t in gather_object(bad)[:8])
-        raise LossError(f"loss is {mean_loss} at step {step}, pictures {pictures}; lower learning_rate or remove them")
-    _move(train_state, step, mean_loss, rate, settings, accelerator)
+        raise LossError(
+            f"loss is {mean_loss} at step {given.step}, pictures {pictures}; lower learning_rate or remove them"
+        )
+    _move(train_state, given, mean_loss, settings, accelerator)
     return mean_loss
 
 
 def _move(
-    train_state: TrainState, step: int, loss: float, rate: float, settings: FinetuneSettings, accelerator: Accelerator
+    train_state: TrainState, given: StepInput, loss: float, settings: FinetuneSettings, accelerator: Accelerator
 ) -> None:  # fmt: skip
     """Clip the gradients, move the weights by them and the moving average after them.
 
@@ -111,10 +106,12 @@ def _move(
     norm = accelerator.clip_grad_norm_(train_state.named.values(), settings.max_grad_norm).item()  # type: ignore[union-attr]
     if not math.isfinite(norm):
         if accelerator.scaler is None or accelerator.scaler.get_scale() <= 1:
-            raise LossError(f"gradient is {norm} at step {step} though the loss is {loss:.3g}; lower learning_rate")
+            raise LossError(
+                f"gradient is {norm} at step {given.step} though the loss is {loss:.3g}; lower learning_rate"
+            )
         train_state.progress.skipped += 1
     for group in train_state.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = given.rate
     train_state.optimizer.step()
     train_state.optimizer.zero_grad(set_to_none=True)
     if train_state.ema:

@@ -1,8 +1,5 @@
 """The diffusion loss and everything random in it, as pure functions of (seed, step, picture id)."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 import math
 from dataclasses import dataclass
 

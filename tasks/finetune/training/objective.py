@@ -1,8 +1,5 @@
 """What the UNet is asked to do: predict the noise in cached latents; and how well it does so on held-out pictures."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 from dataclasses import dataclass
 
 import torch
@@ -27,11 +24,25 @@ class TrainingData:
     previews: TextCache | None = None
 
 
+@dataclass(frozen=True)
+class Objective:
+    """How noise is added and the loss weighted (`min_snr_gamma`; 0: not at all), and on which device."""
+
+    scheduler: DDPMScheduler
+    device: torch.device
+    min_snr_gamma: float = 0.0
+
+
 def predict(
-    unet: torch.nn.Module, latents: LatentCache, text: TextCache, rows: list[int], draws: list[Draw],
-    scheduler: DDPMScheduler, device: torch.device, min_snr_gamma: float,
-) -> torch.Tensor:  # fmt: skip
+    unet: torch.nn.Module,
+    latents: LatentCache,
+    text: TextCache,
+    rows: list[int],
+    draws: list[Draw],
+    objective: Objective,
+) -> torch.Tensor:
     """The per-picture loss of these rows under these draws, float32 [len(rows)]."""
+    scheduler, device = objective.scheduler, objective.device
     posterior_noise = torch.stack([d.posterior_noise for d in draws])
     clean = (latents.mean[rows] + latents.std[rows] * posterior_noise).to(device)
     noise = torch.stack([d.noise for d in draws]).to(device)
@@ -40,7 +51,7 @@ def predict(
     noisy_latents = scheduler.add_noise(clean, noise, timesteps)  # type: ignore[arg-type]
     noisy_latents = noisy_latents.to(memory_format=torch.channels_last)
     model_pred = unet(noisy_latents, timesteps, text.embeddings[captions].to(device), return_dict=False)[0]
-    return diffusion_loss(model_pred, clean, noise, timesteps, scheduler, min_snr_gamma)
+    return diffusion_loss(model_pred, clean, noise, timesteps, scheduler, objective.min_snr_gamma)
 
 
 @torch.no_grad()
@@ -60,5 +71,5 @@ def held_out_loss(
             chosen = rows[start : start + settings.batch_size]
             drawn = [draw(0, -1, f"{latents.ids[r]}/{share}", latents.mean.shape[1:], fixed, timesteps) for r in chosen]
             draws = [Draw(d.posterior_noise, d.noise, int(share * timesteps), False) for d in drawn]
-            total += predict(unet, latents, text, chosen, draws, scheduler, device, 0.0).sum().item()
+            total += predict(unet, latents, text, chosen, draws, Objective(scheduler, device)).sum().item()
     return total / (len(rows) * len(HELD_OUT_TIMESTEPS))

@@ -1,8 +1,5 @@
 """Pictures of the validation prompts while the training runs, from their own noise: nothing else is touched."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 from typing import Any
 
 import torch

@@ -30,6 +30,15 @@ class Step:
     seconds_left: float = 0.0
 
 
+@dataclass(frozen=True)
+class StepInput:
+    """What an optimizer step is given: its number, the rows of its pictures, and the learning rate."""
+
+    step: int
+    rows: list[int]
+    rate: float
+
+
 def describe(step: Step) -> str:
     """A step in a line, to be shown beside a progress bar."""
     return (

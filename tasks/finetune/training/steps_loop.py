@@ -14,7 +14,7 @@ from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.training.loss import order
 from tasks.finetune.training.made import Progress, S
 from tasks.finetune.training.resume import Resume
-from tasks.finetune.training.steps import Step
+from tasks.finetune.training.steps import Step, StepInput
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class LoopContext(Generic[S]):
 class LoopParts:
     """What one loop does at each place, and how far it goes: each step takes `batch` of `count` pictures.
 
-    `optimize` takes the step, its rows and the learning rate that `rate` has for it, and returns the loss. `snapshot`
-    adds what it made to the progress, `save` writes the state after the step of the progress.
+    `optimize` takes a step at the learning rate that `rate` has for it, and returns the loss. `snapshot` adds what it
+    made to the progress, `save` writes the state after the step of the progress.
     """
 
     name: str
@@ -44,7 +44,7 @@ class LoopParts:
     steps: int
     wanted: set[int]
     rate: Callable[[int], float]
-    optimize: Callable[[int, list[int], float], float]
+    optimize: Callable[[StepInput], float]
     snapshot: Callable[[], None]
     save: Callable[[], None]
 
@@ -66,7 +66,7 @@ def go_through_steps(parts: LoopParts, context: LoopContext[S]) -> Progress[S]:
         epoch, within = divmod(step, parts.per_epoch)
         rows = order(settings.seed, epoch, parts.count)[within * parts.batch : (within + 1) * parts.batch]
         rate = parts.rate(step)
-        loss = parts.optimize(step, rows, rate)
+        loss = parts.optimize(StepInput(step, rows, rate))
         done = progress.step = step + 1
         progress.losses.append(loss)
         took = (time.monotonic() - began) / (done - first)

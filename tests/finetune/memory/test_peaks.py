@@ -1,8 +1,5 @@
 """Memory, counted: what each stage takes is predicted, fits the promised card, and is what a training really takes."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 import gc
 from dataclasses import replace
 from types import SimpleNamespace

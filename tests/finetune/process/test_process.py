@@ -38,9 +38,9 @@ def cpu_seconds() -> float:
     ("sign", "length"),
     [
         ("disk: ", {}),
-        ('"drawn": 0', {}),
-        ('"stage": "unet"', {"epochs": 30}),
-        ('"stage": "decoder"', {"decoder_epochs": 12, "decoder_batch_size": 1}),
+        ('"drawn":0', {}),
+        ('"stage":"unet"', {"epochs": 30}),
+        ('"stage":"decoder"', {"decoder_epochs": 12, "decoder_batch_size": 1}),
     ],
 )
 def test_sigterm_at_any_time_ends_it_in_seconds_and_the_next_goes_on(

@@ -4,9 +4,6 @@ Models, schedule and text embeddings are loaded and asked by diffusers' own pipe
 that script's. Of wikistyle it takes chance alone (`draw` and `order`), so that both see the same noise.
 """
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 import hashlib
 import io
 import math

@@ -1,8 +1,5 @@
 """What the frozen models say, cached, against asking them by hand: each picture its own latents and caption."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 from typing import Any
 
 import numpy as np

@@ -1,8 +1,5 @@
 """The decoder's stage against its own formula: L1 on pixels, AdamW with a cosine, and PSNR by numpy."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 import math
 from pathlib import Path
 from types import SimpleNamespace

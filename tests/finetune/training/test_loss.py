@@ -1,7 +1,7 @@
 """The loss against values worked out by hand, and chance as a function of (seed, step, picture)."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false, reportCallIssue=false
+# diffusers types some calls too narrowly.
+# pyright: reportCallIssue=false
 
 import math
 from typing import Any

@@ -1,7 +1,7 @@
 """The objective with a UNet that tells what it was given: which latents, noise, timesteps and captions meet."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false, reportCallIssue=false
+# diffusers types some calls too narrowly.
+# pyright: reportCallIssue=false
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from diffusers import DDPMScheduler
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.training.latents import LatentCache, TextCache
 from tasks.finetune.training.loss import Draw, draw
-from tasks.finetune.training.objective import TrainingData, held_out_loss, predict
+from tasks.finetune.training.objective import Objective, TrainingData, held_out_loss, predict
 
 CPU = torch.device("cpu")
 SCHEDULER: Any = DDPMScheduler(num_train_timesteps=50, trained_betas=[0.02] * 50)
@@ -50,7 +50,7 @@ def chance_of(number: int, timestep: int, drop: bool = False) -> Draw:
 def test_each_picture_meets_its_own_noise_timestep_and_caption(gamma):
     latents, unet, rows = latents_of(5), Echo(), [3, 0, 2]
     draws = [chance_of(7, 0), chance_of(8, 49, drop=True), chance_of(9, 20)]
-    losses = predict(unet, latents, TEXT, rows, draws, SCHEDULER, CPU, gamma)
+    losses = predict(unet, latents, TEXT, rows, draws, Objective(SCHEDULER, CPU, gamma))
     ((noisy, timesteps, text),) = unet.given
     assert timesteps.tolist() == [0, 49, 20]
     assert torch.equal(text, TEXT.embeddings[[2, 0, 3]])
@@ -83,7 +83,7 @@ def test_the_held_out_loss_is_a_mean_over_pictures_and_five_timesteps(batch):
             plain = FinetuneSettings()
             chance = draw(0, -1, f"{name}/{share}", torch.Size((4, 3, 2)), plain, 50)
             fixed = Draw(chance.posterior_noise, chance.noise, timestep, False)
-            wanted.append(predict(Echo(), latents, text, [row], [fixed], SCHEDULER, CPU, 0.0).item())
+            wanted.append(predict(Echo(), latents, text, [row], [fixed], Objective(SCHEDULER, CPU)).item())
     assert found == pytest.approx(sum(wanted) / 15, rel=1e-5)
 
 

@@ -1,7 +1,7 @@
 """Options that change how the work is done: compiled, recomputed, in 8 bits; and a base that predicts velocity."""
 
-# diffusers names its classes lazily, and types its configurations as their defaults.
-# pyright: reportPrivateImportUsage=false, reportArgumentType=false, reportCallIssue=false
+# diffusers types its configurations as their defaults.
+# pyright: reportArgumentType=false, reportCallIssue=false
 
 import json
 import shutil

@@ -1,7 +1,7 @@
 """A training against diffusers' own script written a second time: losses, gradients, weights, averages, rates."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false, reportCallIssue=false
+# diffusers types some calls too narrowly.
+# pyright: reportCallIssue=false
 
 import json
 import shutil

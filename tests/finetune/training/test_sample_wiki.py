@@ -12,7 +12,7 @@ from flows.common.settings import load_profile, located
 from samples.models.things import caption_of
 from tasks.common.records import CaptionedImage, DatasetRef, Original, WikiImage
 from tasks.common.store import Store
-from tasks.convert.convert import convert_stored, to_jpegs
+from tasks.convert.convert import convert_each, to_jpegs
 from tasks.dataset.build import build_dataset
 from tasks.dataset.records import DatasetSource
 from tasks.diffusion.loading import load_part
@@ -45,7 +45,7 @@ def sample_dataset(store: Store) -> DatasetRef:
     """Converted as in the demo; captions are the titles' words."""
     settings = located(load_profile("sample"))
     originals = [Original(image=image, key=store.put(data)) for image, data in wiki_images()]
-    converted = convert_stored([original.key for original in originals], settings.convert, store)
+    converted = [done for _, done in convert_each([original.key for original in originals], settings.convert, store)]
     jpegs, rejects = to_jpegs(originals, converted)
     rows = [
         CaptionedImage(jpeg=jpeg, text=caption_of(jpeg.original.image.title[5:].split(".")[0]), raw_text="")

@@ -1,8 +1,5 @@
 """Whole trainings of a tiny model: they learn, repeat to the byte, and leave what was promised."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 import shutil
 from typing import Any
 
