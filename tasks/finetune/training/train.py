@@ -16,6 +16,7 @@ from tasks.common.allocator import keep_freed_memory
 from tasks.common.errors import first_line
 from tasks.common.model_id import model_identity
 from tasks.common.records import Training
+from tasks.common.rows import Row, read_rows, split
 from tasks.common.settings import digest
 from tasks.common.store import Store
 from tasks.diffusion.loading import load_part
@@ -26,7 +27,6 @@ from tasks.finetune.process.job import TrainingJob, read_training, write_trainin
 from tasks.finetune.result import training_of
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.training.caches import cache_all
-from tasks.finetune.training.data import Row, read_rows, split
 from tasks.finetune.training.decoder import train_decoder
 from tasks.finetune.training.intact import set_aside
 from tasks.finetune.training.loop import train_unet
