@@ -216,7 +216,8 @@ def _unet_loop(work: Work, data: TrainingData, folder: Path, resume: Resume[Unet
         unet.enable_gradient_checkpointing()
     set_attention(unet, settings, work.accelerator)
 
-    def save(epoch: int, step: int, model: Any, train_loss: float | None, held: float | None) -> UnetMade:
+    def save(epoch: int, step: int, model: Any, losses: tuple[float | None, float | None, float | None]) -> UnetMade:
+        train_loss, held, probe = losses
         pictures = []
         if data.previews:
             vae: Any = load_part("vae", *base)
@@ -225,9 +226,10 @@ def _unet_loop(work: Work, data: TrainingData, folder: Path, resume: Resume[Unet
             previews = folder / f"previews-{digest(settings.validation_prompts)[:8]}"
             keep_previews(pictures, epoch, previews)
             work.drawn(epoch, previews)
-        log_snapshot(board, step, {"unet/heldout_loss": held, "unet/epoch_loss": train_loss}, pictures)
+        shown = {"unet/heldout_loss": held, "unet/probe_loss": probe, "unet/epoch_loss": train_loss}
+        log_snapshot(board, step, shown, pictures)
         file = save_weights(UNET_FILE, merged_weights(model), work.base, work.store) if epoch else None
-        return UnetMade(step=step, file=file, train_loss=train_loss, heldout_loss=held)
+        return UnetMade(step=step, file=file, train_loss=train_loss, heldout_loss=held, probe_loss=probe)
 
     report = with_board(work.report, board) if board else work.report
     context = LoopContext(settings, folder, resume, work.accelerator, lambda step: report("unet", step), work.stopping)
