@@ -21,8 +21,6 @@ def gallery_html(
     settings: Settings, collected: Collected | None, finetuned: Finetuned, shown: Shown, store: Store
 ) -> str:
     """The self-contained page of one run."""
-    from tasks.finetune.result import turning_point
-
     stages = [*(collected.stages if collected else ()), *finetuned.stages, *shown.stages]
     page = GalleryPage(
         title=f"{collected.site_name if collected else settings.profile}: a style arriving",
@@ -33,7 +31,7 @@ def gallery_html(
         denoising=next((film for film in shown.animations if film.kind == "denoising"), None),
         samples=shown.samples,
         losses=finetuned.training.losses,
-        recommended_epoch=turning_point(finetuned.training),
+        recommended_epoch=shown.measured.recommendation.epoch if shown.measured else None,
         images_trained=finetuned.training.images_trained,
         stages=tuple(
             StageRow(

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from tasks.common.errors import WikistyleError
 from tasks.common.records import Animation, DatasetRef, Record, Reject, Sample, Training
+from tasks.measure.records import Measured
 
 
 class StageReport(Record):
@@ -49,12 +50,13 @@ class Finetuned(Record):
 
 
 class Shown(Record):
-    """What `showcase` hands on."""
+    """What `showcase` hands on; nothing is `measured` in what was kept before there were measures."""
 
     samples: tuple[Sample, ...]
     denoising: tuple[str, ...]
     animations: tuple[Animation, ...]
     stages: tuple[StageReport, ...]
+    measured: Measured | None = None
 
 
 T = TypeVar("T", Finetuned, Shown)

@@ -120,7 +120,7 @@ class Training(Record):
     """All a training left behind: the base model it started from, its snapshots, and its figures.
 
     `base_model` may be relative to wikistyle's own folder; `base_identity` is its `model_identity`, None where the
-    training was kept before that was noted. So is `dataset`, what was trained on, of which a share of `held_out` was not.
+    training was kept before that was noted. So is `dataset`, of which a share of `held_out` was not trained on.
     """
 
     base_model: str

@@ -3,6 +3,7 @@
 # diffusers names its classes lazily.
 # pyright: reportPrivateImportUsage=false
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -40,6 +41,12 @@ def load_base(base_model: str, revision: str | None, device: str, dtype: torch.d
     pipe = load_whole(base_model, revision, dtype)
     pipe.set_progress_bar_config(disable=True)
     return LoadedPipeline(pipe.to(device), base_model, revision, model_identity(base_model, revision))
+
+
+@lru_cache(maxsize=1)
+def shared_pipeline(base_identity: str, base_model: str, revision: str | None) -> LoadedPipeline:
+    """The base on the best device, loaded once for all stages of a process: what weights are in it, it says itself."""
+    return load_base(base_model, revision, *best_device())
 
 
 def put_in(loaded: LoadedPipeline, snapshot: Snapshot, store: Store) -> None:
