@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 from PIL import Image
@@ -32,19 +33,20 @@ def make_reference(
     subjects = choose(kept_apart, settings.subjects)
     if len(subjects) < FEWEST:
         return None
+    prompts = [title_prompt(row) if settings.prompts == "titles" else row.text for row in subjects]
     side = clip.model.config.vision_config.image_size
     among = copy_features(_squares(trained, COPY_SIDE))
     null, _ = nearest(copy_features(_squares(kept_apart, COPY_SIDE)), among)
     limit = copy_threshold(null, FALSE_ALARMS)
     tensors = {
         "held_out": embed_pictures(clip, _squares(subjects, side)),
-        "captions": embed_texts(clip, [row.text for row in subjects]),
+        "captions": embed_texts(clip, prompts),
         "trained": among,
     }
     return Reference(
         key=store.put(save(tensors)),
         subjects=tuple(row.id for row in subjects),
-        captions=tuple(row.text for row in subjects),
+        captions=tuple(prompts),
         trained=tuple(_credit(row, store) for row in trained),
         copy_likeness=limit,
         copy_null=float((null > limit).mean()),
@@ -54,6 +56,14 @@ def make_reference(
 def choose(rows: list[Row], most: int) -> list[Row]:
     """At most this many rows, by a hash of their content: one row more or less changes one subject."""
     return sorted(sorted(rows, key=lambda row: digest(["subject", row.id]))[:most], key=lambda row: row.id)
+
+
+def title_prompt(row: Row) -> str:
+    """What the wiki calls a picture, as a prompt: "File:Pig face.png" → "a pig face". Its caption where it has none."""
+    name = PurePosixPath(row.title.removeprefix("File:")).stem.replace("_", " ").strip().lower()
+    if not name:
+        return row.text
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def tensors_of(key: str, store: Store) -> dict[str, np.ndarray]:

@@ -20,6 +20,11 @@ class MeasureSettings(StageSettings):
         title="CLIP revision",
         description="Commit of the CLIP model on the hub; pinned, so that it can't change.",
     )
+    prompts: Literal["captions", "titles"] = Field(
+        "captions", title="What to draw",
+        description="The held-out pictures' captions, or what the wiki calls them. Titles are better where they say "
+        "what is drawn in words the base knows, and captions where titles are names or numbers.",
+    )  # fmt: skip
     subjects: int = Field(
         96, ge=8, le=10000, title="Subjects",
         description="Held-out pictures whose captions are drawn; all when there are fewer. Intervals shrink with their "

@@ -73,7 +73,7 @@ def share_figure(count: int, of: int) -> Figure:
     share, z2 = count / of, DEVIATIONS**2
     middle = (share + z2 / (2 * of)) / (1 + z2 / of)
     half = DEVIATIONS / (1 + z2 / of) * math.sqrt(share * (1 - share) / of + z2 / (4 * of**2))
-    return Figure(value=share, low=max(0.0, middle - half), high=min(1.0, middle + half))
+    return Figure(value=share, low=min(share, max(0.0, middle - half)), high=max(share, min(1.0, middle + half)))
 
 
 def floor_figure(real: np.ndarray, splits: int, seed: int) -> Figure:

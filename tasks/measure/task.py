@@ -76,7 +76,12 @@ def measure_wiki(dataset: DatasetRef | str, held_out: float, settings: MeasureSe
     return make_reference(dataset, held_out, settings, _clip(settings), Store())
 
 
-@cached_task("measure-draw", VERSION, keys=lambda drawn: [drawn.key], policy=MeasureKey("measure-draw", FOR_THE_RULE))
+def drawn_keys(drawn: DrawnSet) -> list[str]:
+    """The store keys a cached result relies on."""
+    return [drawn.key]
+
+
+@cached_task("measure-draw", VERSION, keys=drawn_keys, policy=MeasureKey("measure-draw", FOR_THE_RULE))
 def draw_point(
     base: BaseModel, snapshot: Snapshot, strength: float, reference: Reference, settings: MeasureSettings
 ) -> DrawnSet:
