@@ -24,7 +24,7 @@ class Credit(Record):
 class Reference(Record):
     """What snapshots are measured against: the wiki's held-out and trained pictures, as CLIP and the eye see them.
 
-    `captions` are what the models draw of the held-out `subjects` (sha256 of the pictures): captions, or titles. `key` is a
+    `captions`, or titles, are what the models draw of the held-out `subjects` (sha256 of the pictures). `key` is a
     safetensors file in the store: `held_out` [n, d] and `captions` [n, d], embeddings of length 1; `trained`
     [m, 4096], what nearest pictures are found by. Less than 5 % of held-out pictures lie nearer to a trained one
     than `copy_likeness`, and `copy_null` is that share: what a picture that copies nothing does.
