@@ -102,18 +102,23 @@ def measures_table(measured: Measured) -> str:
     lines = [
         f"**{measured.recommendation.because}**",
         "",
-        "| epoch | strength | style distance | prompt agreement | composition | copies | held-out loss | probe loss "
-        "| PSNR (dB) | |",
-        "|---:|---:|---|---|---|---|---:|---:|---:|---|",
+        "| epoch | strength | style distance | of the way | prompt agreement | composition | copies | held-out loss "
+        "| probe loss | PSNR (dB) | |",
+        "|---:|---:|---|---|---|---|---|---:|---:|---:|---|",
     ]
     for one in measured.measures:
-        figures = [_figure(one.style_distance, 1), _figure(one.prompt_agreement, 3), _figure(one.composition, 2)]
+        figures = [
+            _figure(one.style_distance, 1),
+            _figure(one.style_way, 2),
+            _figure(one.prompt_agreement, 3),
+            _figure(one.composition, 2),
+        ]
         losses = [*(_number(loss, 4) for loss in (one.heldout_loss, one.probe_loss)), _number(one.decoder_psnr, 2)]
         cells = [str(one.epoch), f"{one.strength:g}", *figures, _figure(one.copies, 2), *losses]
         lines.append(f"| {' | '.join(cells)} | {'recommended' if (one.epoch, one.strength) == chosen else ''} |")
     if anchors := measured.anchors:
         lines.append(
-            f"| wiki's own | | {_figure(anchors.style_floor, 1)} | {_figure(anchors.drawings_agreement, 3)} | "
+            f"| wiki's own | | {_figure(anchors.style_floor, 1)} | 1 | {_figure(anchors.drawings_agreement, 3)} | "
             f"| {anchors.copies_null:.2f} | | | | {anchors.subjects} subjects |"
         )
     return "\n".join(lines if measured.measures else lines[:1])

@@ -10,7 +10,7 @@ from tasks.common.store import Store
 from tasks.measure.likeness import composition_kept
 from tasks.measure.records import Anchors, DrawnSet, Figure, Measures, Reference
 from tasks.measure.reference import tensors_of
-from tasks.measure.statistics import distance_terms, floor_figure, mean_figure, pair_figure, share_figure
+from tasks.measure.statistics import distance_terms, floor_figure, mean_figure, pair_figure, share_figure, way_figure
 
 SPLITS = 200  # halvings of the held-out drawings for the floor
 
@@ -45,8 +45,9 @@ def judge(
     sets = [tensors_of(one.key, store) for one in drawn]
     base = sets[0]["thumbnails"]
     by_epoch = {snapshot.epoch: snapshot for snapshot in snapshots}
+    base_terms = distance_terms(wiki["held_out"], sets[0]["embeddings"])
     points = [
-        _point(one, tensors, wiki, base, by_epoch.get(one.epoch), reference)
+        _point(one, tensors, wiki, (base, base_terms), by_epoch.get(one.epoch), reference)
         for one, tensors in zip(drawn, sets, strict=True)
     ]
     first = points[0].measures
@@ -63,18 +64,19 @@ def judge(
 
 
 def _point(
-    drawn: DrawnSet, tensors: dict[str, np.ndarray], wiki: dict[str, np.ndarray], base: np.ndarray,
-    snapshot: Snapshot | None, reference: Reference,
+    drawn: DrawnSet, tensors: dict[str, np.ndarray], wiki: dict[str, np.ndarray],
+    base: tuple[np.ndarray, np.ndarray],    snapshot: Snapshot | None, reference: Reference,
 ) -> Point:  # fmt: skip
     terms = distance_terms(wiki["held_out"], tensors["embeddings"])
     agreement = (tensors["embeddings"] * wiki["captions"][:, None]).sum(axis=2).mean(axis=1)
-    composition = composition_kept(tensors["thumbnails"], base).mean(axis=1)
+    composition = composition_kept(tensors["thumbnails"], base[0]).mean(axis=1)
     copied = tensors["likeness"] > reference.copy_likeness
     own = snapshot if drawn.strength in (0.0, 1.0) else None
     measures = Measures(
         epoch=drawn.epoch,
         strength=drawn.strength,
         style_distance=pair_figure(terms),
+        style_way=way_figure(base[1], terms),
         prompt_agreement=mean_figure(agreement),
         composition=mean_figure(composition),
         copies=share_figure(int(copied.sum()), copied.size),

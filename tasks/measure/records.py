@@ -67,11 +67,16 @@ class NearestPair(Record):
 
 
 class Measures(Record):
-    """All figures of one epoch at one strength; the losses and the PSNR are the snapshot's, None at other strengths."""
+    """All figures of one epoch at one strength; the losses and the PSNR are the snapshot's, None at other strengths.
+
+    `style_way` is the style distance as a share of the way from the base (0) to the wiki (1), on the same subjects and
+    noise, which is what makes its interval narrow.
+    """
 
     epoch: int
     strength: float
     style_distance: Figure
+    style_way: Figure
     prompt_agreement: Figure
     composition: Figure
     copies: Figure

@@ -63,17 +63,11 @@ def recommend(points: Sequence[Point], anchors: Anchors, settings: MeasureSettin
     )
 
 
-def share_of_the_way(measures: Measures, anchors: Anchors) -> float:
-    """How far the style has gone from the base (0) to the floor (1)."""
-    way = anchors.base_style.value - anchors.style_floor.value
-    return (anchors.base_style.value - measures.style_distance.value) / way if way > 0 else 0.0
-
-
 def _reason(chosen: Point, anchors: Anchors) -> str:
-    measures = chosen.measures
+    measures, way = chosen.measures, chosen.measures.style_way
     return (
-        f"{chosen.name[0].upper()}{chosen.name[1:]} has gone {share_of_the_way(measures, anchors):.0%} of the way from "
-        f"the base's style to the wiki's and keeps {measures.composition.value:.2f} of the composition; "
+        f"{chosen.name[0].upper()}{chosen.name[1:]} has gone {way.value:.0%} of the way from the base's style to the "
+        f"wiki's (90 % interval: {way.low:.0%} to {way.high:.0%}) and keeps {measures.composition.value:.2f} of the composition; "
         f"{measures.copies.value:.0%} of its pictures lie as near to a trained one as a copy "
         f"(held-out pictures: {anchors.copies_null:.0%})."
     )

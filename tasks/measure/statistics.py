@@ -49,9 +49,23 @@ def pair_figure(terms: np.ndarray) -> Figure:
     n = len(terms)
     if n < 3:
         return Figure(value=float(terms.sum() / (n * (n - 1))) if n == 2 else math.nan, low=-math.inf, high=math.inf)
-    total = terms.sum()
-    left_out = (total - 2 * terms.sum(axis=1)) / ((n - 1) * (n - 2))
-    return _jackknife(float(total / (n * (n - 1))), left_out)
+    return _jackknife(_pair_mean(terms), _pairs_left_out(terms))
+
+
+def way_figure(base: np.ndarray, terms: np.ndarray) -> Figure:
+    """How far from the base (0) to no distance at all (1): 1 - distance ÷ the base's, of the same subjects [n, n]."""
+    value = 1 - _pair_mean(terms) / _pair_mean(base)
+    return _jackknife(value, 1 - _pairs_left_out(terms) / _pairs_left_out(base))
+
+
+def _pair_mean(terms: np.ndarray) -> float:
+    return float(terms.sum() / (len(terms) * (len(terms) - 1)))
+
+
+def _pairs_left_out(terms: np.ndarray) -> np.ndarray:
+    """The mean without each subject, [n]."""
+    n = len(terms)
+    return (terms.sum() - 2 * terms.sum(axis=1)) / ((n - 1) * (n - 2))
 
 
 def mean_figure(values: np.ndarray) -> Figure:

@@ -5,9 +5,9 @@ import pytest
 
 from tasks.measure.judge import Point
 from tasks.measure.records import Anchors, Figure, Measures
-from tasks.measure.rule import agreement_limit, faults, promising, recommend, share_of_the_way
+from tasks.measure.rule import agreement_limit, faults, promising, recommend
 from tasks.measure.settings import MeasureSettings
-from tasks.measure.statistics import pair_figure
+from tasks.measure.statistics import pair_figure, way_figure
 from tests.sample.tiny import snapshot
 
 SUBJECTS = 40
@@ -37,7 +37,8 @@ def point(
     terms = noise(seed) + style
     np.fill_diagonal(terms, 0)
     measures = Measures(
-        epoch=epoch, strength=strength, style_distance=pair_figure(terms), prompt_agreement=around(agreement),
+        epoch=epoch, strength=strength, style_distance=pair_figure(terms),
+        style_way=way_figure(noise(9) + 16.0 * (1 - np.eye(SUBJECTS)), terms), prompt_agreement=around(agreement),
         composition=around(composition), copies=copies or Figure(value=0.0, low=0.0, high=0.03),
         heldout_loss=None, probe_loss=None, decoder_psnr=None,
     )  # fmt: skip
@@ -141,8 +142,3 @@ def test_more_points_are_worth_measuring_of_the_nearest(store):
     points = [BASE, point(2, 9.0), point(4, 3.0), point(6, 4.0)]
     assert [one.epoch for one in promising(points, snapshots, SETTINGS)] == [4, 6]
     assert promising(points, snapshots, SETTINGS.model_copy(update={"strengths_of": 0})) == []
-
-
-def test_the_share_of_the_way_lies_between_the_anchors():
-    assert share_of_the_way(BASE.measures, ANCHORS) == 0
-    assert share_of_the_way(point(4, 0.0).measures, ANCHORS) == pytest.approx(1)

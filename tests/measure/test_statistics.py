@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from tasks.measure.statistics import distance_terms, floor_figure, mean_figure, pair_figure, share_figure
+from tasks.measure.statistics import distance_terms, floor_figure, mean_figure, pair_figure, share_figure, way_figure
 
 SUBJECTS = 48
 
@@ -138,3 +138,17 @@ def test_two_halves_of_the_same_drawings_are_at_no_distance_but_chance():
     assert found == floor_figure(real, 100, 0)
     assert found.low < 0 < found.high
     assert abs(found.value) < (found.high - found.low) / 5
+
+
+def test_the_way_is_a_share_of_the_bases_distance_and_its_interval_pairs_both():
+    generator = np.random.default_rng(7)
+    real, far = world(generator, 12, 1.0)
+    near = unit(far - np.eye(8)[0] * 0.4)
+    base, terms = distance_terms(real, far), distance_terms(real, near)
+    found = way_figure(base, terms)
+    assert found.value == pytest.approx(1 - written_out(real, near) / written_out(real, far))
+    kept = [[j for j in range(12) if j != i] for i in range(12)]
+    left_out = np.array([1 - written_out(real[k], near[k]) / written_out(real[k], far[k]) for k in kept])
+    error = math.sqrt(11 / 12 * ((left_out - left_out.mean()) ** 2).sum())
+    assert found.high - found.value == pytest.approx(1.6449 * error, rel=1e-4)
+    assert way_figure(base, base).value == way_figure(base, base).high == 0
