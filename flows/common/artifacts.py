@@ -107,12 +107,8 @@ def measures_table(measured: Measured) -> str:
         "|---:|---:|---|---|---|---|---|---:|---:|---:|---|",
     ]
     for one in measured.measures:
-        figures = [
-            _figure(one.style_distance, 1),
-            _figure(one.style_way, 2),
-            _figure(one.prompt_agreement, 3),
-            _figure(one.composition, 2),
-        ]
+        shown = ((one.style_distance, 1), (one.style_way, 2), (one.prompt_agreement, 3), (one.composition, 2))
+        figures = [_figure(figure, digits) for figure, digits in shown]
         losses = [*(_number(loss, 4) for loss in (one.heldout_loss, one.probe_loss)), _number(one.decoder_psnr, 2)]
         cells = [str(one.epoch), f"{one.strength:g}", *figures, _figure(one.copies, 2), *losses]
         lines.append(f"| {' | '.join(cells)} | {'recommended' if (one.epoch, one.strength) == chosen else ''} |")

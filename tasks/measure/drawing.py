@@ -3,7 +3,7 @@
 # diffusers names its classes lazily.
 # pyright: reportPrivateImportUsage=false
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from diffusers import StableDiffusionPipeline
@@ -28,26 +28,27 @@ def draw_set(
     settings: MeasureSettings,
     clip: Clip,
     store: Store,
-    progress: Callable[[int], None] = lambda n: None,
 ) -> DrawnSet:
     """Draw the reference's captions with the weights that are in the pipeline, those of `point` (epoch, strength).
 
-    Only what is measured of the pictures is kept. Raises ModelError for a broken model.
+    Raises ModelError for a broken model.
     """
-    embeddings, small, likeness, index = [], [], [], []
+    pictures = _pictures(pipe, reference, settings, f"epoch {point[0]}, strength {point[1]:g}")
+    return keep_set(point, pictures, reference, clip, store)
+
+
+def keep_set(
+    point: tuple[int, float], pictures: Iterable[list[Image.Image]], reference: Reference, clip: Clip, store: Store
+) -> DrawnSet:  # fmt: skip
+    """What is measured of batches of pictures, subjects first and each subject's seeds together; they are not kept."""
+    parts: list[tuple[np.ndarray, ...]] = []
     trained = tensors_of(reference.key, store)["trained"]
-    for pictures in _pictures(pipe, reference, settings, f"epoch {point[0]}, strength {point[1]}"):
-        embeddings.append(embed_pictures(clip, pictures))
-        small.append(thumbnails(pictures))
-        near, which = nearest(copy_features(pictures), trained)
-        likeness.append(near)
-        index.append(which)
-        progress(len(pictures))
-    shape = (len(reference.captions), len(settings.seeds))
-    tensors = {"embeddings": embeddings, "thumbnails": small, "likeness": likeness, "nearest": index}
-    arrays = {name: np.concatenate(parts) for name, parts in tensors.items()}
-    key = store.put(save({name: array.reshape(*shape, *array.shape[1:]) for name, array in arrays.items()}))
-    return DrawnSet(epoch=point[0], strength=point[1], key=key)
+    for batch in pictures:
+        parts.append((embed_pictures(clip, batch), thumbnails(batch), *nearest(copy_features(batch), trained)))
+    arrays = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+    shaped = [array.reshape(len(reference.captions), -1, *array.shape[1:]) for array in arrays]
+    names = ("embeddings", "thumbnails", "likeness", "nearest")
+    return DrawnSet(epoch=point[0], strength=point[1], key=store.put(save(dict(zip(names, shaped, strict=True)))))
 
 
 def _pictures(

@@ -30,9 +30,16 @@ def make_reference(
     when the dataset can't be read.
     """
     trained, kept_apart = split(read_rows(dataset, store), held_out)
-    subjects = choose(kept_apart, settings.subjects)
-    if len(subjects) < FEWEST:
+    if len(kept_apart) < FEWEST:
         return None
+    return reference_of(trained, kept_apart, settings, clip, store)
+
+
+def reference_of(
+    trained: list[Row], kept_apart: list[Row], settings: MeasureSettings, clip: Clip, store: Store
+) -> Reference:  # fmt: skip
+    """`make_reference` of rows that are read and split."""
+    subjects = choose(kept_apart, settings.subjects)
     prompts = [title_prompt(row) if settings.prompts == "titles" else row.text for row in subjects]
     side = clip.model.config.vision_config.image_size
     among = copy_features(_squares(trained, COPY_SIDE))

@@ -67,7 +67,8 @@ def _reason(chosen: Point, anchors: Anchors) -> str:
     measures, way = chosen.measures, chosen.measures.style_way
     return (
         f"{chosen.name[0].upper()}{chosen.name[1:]} has gone {way.value:.0%} of the way from the base's style to the "
-        f"wiki's (90 % interval: {way.low:.0%} to {way.high:.0%}) and keeps {measures.composition.value:.2f} of the composition; "
+        f"wiki's (90 % interval: {way.low:.0%} to {way.high:.0%}) and keeps {measures.composition.value:.2f} of the "
+        f"composition; "
         f"{measures.copies.value:.0%} of its pictures lie as near to a trained one as a copy "
         f"(held-out pictures: {anchors.copies_null:.0%})."
     )
