@@ -53,7 +53,12 @@ def pair_figure(terms: np.ndarray) -> Figure:
 
 
 def way_figure(base: np.ndarray, terms: np.ndarray) -> Figure:
-    """How far from the base (0) to no distance at all (1): 1 - distance ÷ the base's, of the same subjects [n, n]."""
+    """How far from the base (0) to no distance at all (1): 1 - distance ÷ the base's, of the same subjects [n, n].
+
+    0 where the base is at no distance: there is no way to go.
+    """
+    if _pair_mean(base) <= 0 or (_pairs_left_out(base) <= 0).any():
+        return Figure(value=0.0, low=0.0, high=0.0)
     value = 1 - _pair_mean(terms) / _pair_mean(base)
     return _jackknife(value, 1 - _pairs_left_out(terms) / _pairs_left_out(base))
 
