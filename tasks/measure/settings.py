@@ -62,12 +62,14 @@ class MeasureSettings(StageSettings):
     composition_kept: float = Field(
         0.7, ge=0, le=1, title="Composition to keep",
         description="Likeness in composition to the base's picture (1: the same) that a recommended point is not shown "
-        "to be below. Below two thirds, capes, hats and windows are lost in the demo.",
+        "to be below. With less than two thirds, capes, hats and windows are lost in the demo; 0.7 leaves room for the "
+        "interval.",
     )  # fmt: skip
     agreement_kept: float = Field(
-        0.5, ge=0, le=1, title="Agreement to keep",
+        0.55, ge=0, le=1, title="Agreement to keep",
         description="Share of the way from the wiki's own drawings up to the base's prompt agreement that a "
-        "recommended point is not shown to be below. 0.5 is the midpoint.",
+        "recommended point is not shown to be below. A little above the midpoint, so that what passes lies above it: "
+        "half an interval is a tenth of the way in the demo.",
     )  # fmt: skip
     release_epoch: int | None = Field(
         None, ge=0, title="Release epoch",

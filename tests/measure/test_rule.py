@@ -93,7 +93,7 @@ def test_a_point_that_is_not_shown_to_lose_the_composition_stays():
     assert "Epoch 4, the last, keeps too little of the composition (0.67)." in found.because
 
 
-def test_agreement_is_kept_down_to_the_midpoint():
+def test_agreement_is_kept_down_to_a_share_of_the_way():
     assert agreement_limit(ANCHORS, SETTINGS) == pytest.approx(0.4)
     assert faults(point(4, 3.0, agreement=0.39).measures, ANCHORS, SETTINGS) == []
     assert faults(point(4, 3.0, agreement=0.37).measures, ANCHORS, SETTINGS) == [
