@@ -14,13 +14,13 @@ from accelerate.state import AcceleratorState
 
 from benchmarks.apart import apart
 from benchmarks.sidebyside import Result, compare
+from tasks.common.rows import Row, read_rows
 from tasks.common.store import Store
 from tasks.diffusion.loading import load_part
 from tasks.finetune.memory.rehearsal import write_noise
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.training.baseline import in_loop_step, plain_optimizer
 from tasks.finetune.training.caches import cache_all
-from tasks.finetune.training.data import Row, read_rows
 from tasks.finetune.training.loop import optimize
 from tasks.finetune.training.loss import order
 from tasks.finetune.training.made import UnetProgress

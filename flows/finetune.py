@@ -3,7 +3,7 @@
 from prefect import flow
 
 from flows.common import handoff
-from flows.common.base_model import base_in, note_base
+from flows.common.base_model import base_in, note_origin
 from flows.common.report import Collected, Finetuned
 from flows.common.run_names import name_run
 from flows.common.settings import Settings
@@ -30,7 +30,7 @@ def finetune(settings: Settings, dataset: DatasetRef | str | None = None) -> Fin
     with stage("finetune") as tuning:
         located = settings.finetune.model_copy(update={"base_model": base.model})
         training = tuning.run(finetuning.finetune, dataset, located, base.identity)
-        training = note_base(training, settings, base.identity)
+        training = note_origin(training, settings, base.identity, dataset)
         pictures = training.images_trained + training.images_held_out
         tuning.done(pictures, len(training.snapshots), (), summary(training))
     finetuned = Finetuned(training=training, stages=(tuning.report,))

@@ -1,9 +1,10 @@
-"""Showcase: snapshots become pictures, and the pictures become films."""
+"""Showcase: snapshots become pictures, the pictures films, and one snapshot is recommended by what was measured."""
 
 from prefect import flow
 
 from flows.common import artifacts, handoff
 from flows.common.base_model import base_of
+from flows.common.measuring import measure
 from flows.common.report import Finetuned, Showcased, StageReport
 from flows.common.run_names import name_run
 from flows.common.settings import Settings
@@ -17,19 +18,22 @@ from tasks.sample.task import sample_denoising, sample_snapshot
 
 @flow(name="showcase", flow_run_name="showcase {settings.profile}", persist_result=True)
 def showcase(settings: Settings, training: Training | None = None) -> Showcased:
-    """Draw the same prompts and seeds from every snapshot, then make a film for each prompt and one of denoising.
+    """Draw the same prompts and seeds from every snapshot, measure them all, and make the films.
 
     Args:
-        settings: All settings of the run; this part reads those of sample and animate. The base is the training's.
+        settings: All settings of the run; this part reads those of sample, measure and animate. The base is the
+            training's.
         training: What fine-tune handed on. Empty: what it last handed on for this profile.
     """
     if training is None:
         training = handoff.recall(settings.profile, "finetune", Finetuned).training
     name_run("showcase", settings, training.dataset_fingerprint[:8])
     drawn, denoising, sampled = draw(training, settings)
+    measured, judged = measure(training, drawn, settings)
     films, animated = make_films(drawn, denoising, settings)
     showcased = Showcased(
-        samples=tuple(drawn), denoising=tuple(denoising), animations=tuple(films), stages=(sampled, animated)
+        samples=tuple(drawn), denoising=tuple(denoising), animations=tuple(films), measured=measured,
+        stages=(sampled, judged, animated),
     )  # fmt: skip
     handoff.keep(settings.profile, "showcase", showcased)
     return showcased

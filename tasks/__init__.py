@@ -1,4 +1,4 @@
-"""The seven stages of wikistyle, one folder each, and the few things they share."""
+"""The eight stages of wikistyle, one folder each, and the few things they share."""
 
 import os
 

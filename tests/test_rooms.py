@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = ("scrape", "convert", "caption", "dataset", "finetune", "sample", "animate")
+STAGES = ("scrape", "convert", "caption", "dataset", "finetune", "sample", "measure", "animate")
 # A room may import itself, and those after the colon.
 MAY_IMPORT = {
     "tasks/common": set(),

@@ -14,6 +14,7 @@ from tasks.common.markdown import cell
 from tasks.common.pictures import contact_sheet, data_uri, evenly
 from tasks.common.records import Animation, CaptionedImage, DatasetRef, Jpeg, Reject, Sample
 from tasks.common.store import Store, StoreError
+from tasks.measure.records import Figure, Measured
 
 PICTURES, CAPTIONS, REJECTS, PROMPTS, EPOCHS = 32, 12, 20, 8, 12
 FILM_BYTES = 600_000  # a larger film is shown as its sheet: every reader of the page loads all of it
@@ -89,6 +90,38 @@ def samples_sheet(samples: Sequence[Sample], store: Store) -> str:
     first = {(sample.prompt, sample.epoch): sample.key for sample in reversed(samples)}
     label = f"Epochs {', '.join(map(str, epochs))} of {'; '.join(prompts)}"
     return _sheet(label, [_read(first[prompt, epoch], store) for prompt in prompts for epoch in epochs], len(epochs))
+
+
+def measures_table(measured: Measured) -> str:
+    """The recommendation in words, and every figure with its interval, between the two that they are read between."""
+    chosen = (measured.recommendation.epoch, measured.recommendation.strength)
+    lines = [
+        f"**{measured.recommendation.because}**",
+        "",
+        "| epoch | strength | style distance | of the way | prompt agreement | composition | copies | held-out loss "
+        "| probe loss | PSNR (dB) | |",
+        "|---:|---:|---|---|---|---|---|---:|---:|---:|---|",
+    ]
+    for one in measured.measures:
+        shown = ((one.style_distance, 1), (one.style_way, 2), (one.prompt_agreement, 3), (one.composition, 2))
+        figures = [_figure(figure, digits) for figure, digits in shown]
+        losses = [*(_number(loss, 4) for loss in (one.heldout_loss, one.probe_loss)), _number(one.decoder_psnr, 2)]
+        cells = [str(one.epoch), f"{one.strength:g}", *figures, _figure(one.copies, 2), *losses]
+        lines.append(f"| {' | '.join(cells)} | {'recommended' if (one.epoch, one.strength) == chosen else ''} |")
+    if anchors := measured.anchors:
+        lines.append(
+            f"| wiki's own | | {_figure(anchors.style_floor, 1)} | 1 | {_figure(anchors.drawings_agreement, 3)} | "
+            f"| {anchors.copies_null:.2f} | | | | {anchors.subjects} subjects |"
+        )
+    return "\n".join(lines if measured.measures else lines[:1])
+
+
+def _figure(figure: Figure, digits: int) -> str:
+    return f"{figure.value:.{digits}f} ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def films(animations: Sequence[Animation], store: Store) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from flows.common.settings import Settings, locate
 from tasks.common.errors import ModelError
 from tasks.common.model_id import model_identity
-from tasks.common.records import Training
+from tasks.common.records import DatasetRef, Training
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,17 @@ def base_in(settings: Settings) -> Base:
     return Base(model, revision, model_identity(model, revision))
 
 
-def note_base(training: Training, settings: Settings, identity: str) -> Training:
-    """The training, saying where its base lies now.
+def note_origin(
+    training: Training, settings: Settings, identity: str, dataset: DatasetRef | str | None = None
+) -> Training:  # fmt: skip
+    """The training, saying where its base and its dataset lie now.
 
     It may have been made long ago, when the same weights lay elsewhere, or on another machine. The folder is said as
     in the settings, which every machine resolves for itself.
     """
     base = {"base_model": settings.finetune.base_model, "base_revision": settings.finetune.revision}
-    return training.model_copy(update=base | {"base_identity": training.base_identity or identity})
+    origin = {"dataset": dataset, "held_out": settings.finetune.held_out}
+    return training.model_copy(update=base | origin | {"base_identity": training.base_identity or identity})
 
 
 def identity_of(training: Training) -> str:

@@ -21,8 +21,6 @@ def gallery_html(
     settings: Settings, collected: Collected | None, finetuned: Finetuned, showcased: Showcased, store: Store
 ) -> str:
     """The self-contained page of one run."""
-    from tasks.finetune.result import turning_point
-
     stages = [*(collected.stages if collected else ()), *finetuned.stages, *showcased.stages]
     page = GalleryPage(
         title=f"{collected.site_name if collected else settings.profile}: a style arriving",
@@ -33,7 +31,7 @@ def gallery_html(
         denoising=next((film for film in showcased.animations if film.kind == "denoising"), None),
         samples=showcased.samples,
         losses=finetuned.training.losses,
-        recommended_epoch=turning_point(finetuned.training),
+        recommended_epoch=showcased.measured.recommendation.epoch if showcased.measured else None,
         images_trained=finetuned.training.images_trained,
         stages=tuple(
             StageRow(

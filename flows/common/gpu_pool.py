@@ -1,12 +1,13 @@
 """Fine-tune and showcase as child runs on the GPU pool: what they depend on, and what they hand back."""
 
-from flows.common.base_model import base_in, identity_of, note_base
+from flows.common.base_model import base_in, identity_of, note_origin
 from flows.common.child_run import run_child
 from flows.common.report import Finetuned, Showcased, from_cache
 from flows.common.settings import Settings
 from tasks.animate import task as animate
 from tasks.common.records import DatasetRef, Training
 from tasks.finetune import task as finetuning
+from tasks.measure import task as measuring
 from tasks.sample import task as sampling
 
 
@@ -22,7 +23,7 @@ async def finetune_there(dataset: DatasetRef, settings: Settings) -> Finetuned:
         keys_of=lambda done: finetuning.stored_keys(done.training),
     )
     finetuned = from_cache(outcome.result) if outcome.cached else outcome.result
-    return finetuned.model_copy(update={"training": note_base(finetuned.training, settings, base)})
+    return finetuned.model_copy(update={"training": note_origin(finetuned.training, settings, base, dataset)})
 
 
 async def showcase_there(training: Training, settings: Settings) -> Showcased:
@@ -33,7 +34,18 @@ async def showcase_there(training: Training, settings: Settings) -> Showcased:
         settings.profile,
         {"settings": settings.model_dump(mode="json"), "training": training.model_dump(mode="json")},
         Showcased,
-        content=[sampling.VERSION, animate.VERSION, identity_of(training), weights, settings.sample, settings.animate],
+        content=[
+            sampling.VERSION,
+            animate.VERSION,
+            measuring.VERSION,
+            identity_of(training),
+            weights,
+            training.dataset_fingerprint,
+            training.held_out,
+            settings.sample,
+            settings.measure,
+            settings.animate,
+        ],
         keys_of=_showcase_keys,
     )
     return from_cache(outcome.result) if outcome.cached else outcome.result
@@ -41,4 +53,5 @@ async def showcase_there(training: Training, settings: Settings) -> Showcased:
 
 def _showcase_keys(showcased: Showcased) -> list[str]:
     films = [key for film in showcased.animations for key in animate.stored_keys(film)]
-    return [*sampling.stored_keys(list(showcased.samples)), *showcased.denoising, *films]
+    nearest = measuring.pair_keys(list(showcased.measured.nearest)) if showcased.measured else []
+    return [*sampling.stored_keys(list(showcased.samples)), *showcased.denoising, *films, *nearest]

@@ -32,6 +32,8 @@ def check(settings: Settings, parts: tuple[str, ...] = PARTS) -> None:
             from tasks.dataset.task import check_publishing
 
             check_publishing(settings.dataset)
+    if "showcase" in parts:
+        check_model("measure.clip_model", settings.measure.clip_model, settings.measure.clip_revision, "config.json")
     if "finetune" in parts:
         check_model("finetune.base_model", settings.finetune.base_model, settings.finetune.revision, "model_index.json")
     elif "showcase" in parts:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from tasks.common.errors import WikistyleError
 from tasks.common.records import Animation, DatasetRef, Record, Reject, Sample, Training
+from tasks.measure.records import Measured
 
 
 class StageReport(Record):
@@ -77,12 +78,13 @@ class Finetuned(Record):
 
 
 class Showcased(Record):
-    """What `showcase` hands on."""
+    """What `showcase` hands on; nothing is `measured` in what was kept before there were measures."""
 
     samples: tuple[Sample, ...]
     denoising: tuple[str, ...]
     animations: tuple[Animation, ...]
     stages: tuple[StageReport, ...]
+    measured: Measured | None = None
 
 
 Shown = Showcased  # by this name Prefect's results of older runs are found

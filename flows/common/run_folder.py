@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.common.base_model import base_of
+from flows.common.measuring import released
 from flows.common.report import Collected, Finetuned, Showcased, StageReport
 from flows.common.settings import Settings
 from tasks.common.environment import environment
@@ -18,6 +19,7 @@ from tasks.common.files import check_folder, file_name, replace_folder, write_at
 from tasks.common.garbage.references import needed_by, refer
 from tasks.common.store import Store, sha256_of
 from tasks.dataset.folder import materialise
+from tasks.measure.records import Measured
 
 PACKAGES = ("wikistyle", "torch", "diffusers", "transformers", "accelerate", "datasets", "prefect", "pillow", "numpy")
 
@@ -82,7 +84,8 @@ def write_run(
             from tasks.diffusion.assemble import assemble
 
             base = base_of(finetuned.training)
-            assemble(base.model, base.revision, finetuned.training.snapshots[-1], partial / "model", store)
+            snapshot, strength = released(finetuned.training, showcased and showcased.measured, settings.measure)
+            assemble(base.model, base.revision, snapshot, partial / "model", store, strength)
         if showcased:
             _write_pictures(partial, showcased, store)
         if showcased and finetuned:
@@ -165,10 +168,7 @@ def summarise(
         summary["rejects"] = [reject.model_dump() for reject in collected.rejects]
         summary["dataset"] = {"fingerprint": collected.dataset.fingerprint, "rows": collected.dataset.rows}
     if finetuned:
-        from tasks.finetune.result import turning_point
-
         training = finetuned.training
-        summary["recommended_epoch"] = turning_point(training)
         summary["epochs"] = [loss.model_dump() for loss in training.losses]
         figures = ("psnr_before", "psnr_after", "lpips_before", "lpips_after")
         summary["decoder"] = {name: getattr(training, name) for name in figures}
@@ -180,4 +180,19 @@ def summarise(
             }
             for s in training.snapshots
         ]
+    if showcased and showcased.measured:
+        summary |= _judged(showcased.measured)
     return summary
+
+
+def _judged(measured: Measured) -> dict[str, Any]:
+    """The figures of every point, what they are read between, and the recommendation."""
+    found = measured.recommendation
+    return {
+        "measures": [one.model_dump(mode="json") for one in measured.measures],
+        "anchors": measured.anchors.model_dump(mode="json") if measured.anchors else None,
+        "recommended_epoch": found.epoch,
+        "recommended_strength": found.strength,
+        "recommended_because": found.because,
+        "nearest": [pair.model_dump(mode="json") for pair in measured.nearest],
+    }

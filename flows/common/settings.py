@@ -13,6 +13,7 @@ from tasks.common.settings import StageSettings
 from tasks.convert.settings import ConvertSettings
 from tasks.dataset.settings import DatasetSettings
 from tasks.finetune.settings import FinetuneSettings
+from tasks.measure.settings import MeasureSettings
 from tasks.sample.settings import SampleSettings
 from tasks.scrape.settings import ScrapeSettings
 
@@ -42,7 +43,8 @@ class Settings(StageSettings):
         default_factory=lambda: FinetuneSettings.model_validate({}), title="5. Fine-tune"
     )
     sample: SampleSettings = Field(default_factory=lambda: SampleSettings.model_validate({}), title="6. Sample")
-    animate: AnimateSettings = Field(default_factory=lambda: AnimateSettings.model_validate({}), title="7. Animate")
+    measure: MeasureSettings = Field(default_factory=lambda: MeasureSettings.model_validate({}), title="7. Measure")
+    animate: AnimateSettings = Field(default_factory=lambda: AnimateSettings.model_validate({}), title="8. Animate")
 
 
 def profile_names() -> list[str]:
@@ -124,5 +126,6 @@ def located(settings: Settings) -> Settings:
         update={
             "caption": settings.caption.model_copy(update={"model": locate(settings.caption.model)}),
             "finetune": settings.finetune.model_copy(update={"base_model": locate(settings.finetune.base_model)}),
+            "measure": settings.measure.model_copy(update={"clip_model": locate(settings.measure.clip_model)}),
         }
     )

@@ -99,7 +99,11 @@ class DatasetRef(Record):
 
 
 class Snapshot(Record):
-    """The trained weights at one epoch. None for a part means the base model's own."""
+    """The trained weights at one epoch. None for a part means the base model's own.
+
+    `probe_loss` is that of as many trained pictures as are held out, measured as `heldout_loss` is: by how much it is
+    lower, the pictures trained on are known better than those never seen. None where an older training didn't note it.
+    """
 
     epoch: int
     step: int
@@ -109,13 +113,14 @@ class Snapshot(Record):
     train_loss: float | None
     heldout_loss: float | None
     decoder_psnr: float | None
+    probe_loss: float | None = None
 
 
 class Training(Record):
     """All a training left behind: the base model it started from, its snapshots, and its figures.
 
     `base_model` may be relative to wikistyle's own folder; `base_identity` is its `model_identity`, None where the
-    training was kept before that was noted.
+    training was kept before that was noted. So is `dataset`, of which a share of `held_out` was not trained on.
     """
 
     base_model: str
@@ -131,6 +136,8 @@ class Training(Record):
     lpips_before: float | None = None
     lpips_after: float | None = None
     base_identity: str | None = None
+    dataset: DatasetRef | str | None = None
+    held_out: float | None = None
 
 
 class EpochLoss(Record):

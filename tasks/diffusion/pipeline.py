@@ -1,6 +1,7 @@
 """The base model as a StableDiffusionPipeline, and putting a snapshot's weights into it."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -40,21 +41,27 @@ def load_base(base_model: str, revision: str | None, device: str, dtype: torch.d
     return LoadedPipeline(pipe.to(device), base_model, revision, model_identity(base_model, revision))
 
 
+@lru_cache(maxsize=1)
+def shared_pipeline(base_identity: str, base_model: str, revision: str | None) -> LoadedPipeline:
+    """The base on the best device, loaded once for all stages of a process: what weights are in it, it says itself."""
+    return load_base(base_model, revision, *best_device())
+
+
 def put_in(loaded: LoadedPipeline, snapshot: Snapshot, store: Store) -> None:
     """Swap the weights for a snapshot's; only what differs from the weights in place is read.
 
     Raises ModelError when they were trained from another base model, or don't fit this one.
     """
-    if _key(snapshot.unet) != loaded.unet:
-        weights = _weights(loaded, snapshot.unet, "unet", store)
-        _fill(loaded, loaded.pipe.unet, weights, f"the UNet of epoch {snapshot.epoch}")
-        loaded.unet = _key(snapshot.unet)
-    if _key(snapshot.decoder) != loaded.decoder:
-        weights = _weights(loaded, snapshot.decoder, "vae", store)
+    if file_key(snapshot.unet) != loaded.unet:
+        weights = part_weights(loaded, snapshot.unet, "unet", store)
+        fill(loaded, loaded.pipe.unet, weights, f"the UNet of epoch {snapshot.epoch}")
+        loaded.unet = file_key(snapshot.unet)
+    if file_key(snapshot.decoder) != loaded.decoder:
+        weights = part_weights(loaded, snapshot.decoder, "vae", store)
         vae = loaded.pipe.vae
         encoder = {name: value for name, value in vae.state_dict().items() if not in_decoder(name)}
-        _fill(loaded, vae, weights | encoder, f"the decoder of epoch {snapshot.epoch}")
-        loaded.decoder = _key(snapshot.decoder)
+        fill(loaded, vae, weights | encoder, f"the decoder of epoch {snapshot.epoch}")
+        loaded.decoder = file_key(snapshot.decoder)
 
 
 def set_solver(pipe: StableDiffusionPipeline, name: str) -> None:
@@ -70,11 +77,12 @@ def set_solver(pipe: StableDiffusionPipeline, name: str) -> None:
         pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False)
 
 
-def _key(file: StoredFile | None) -> str | None:
+def file_key(file: StoredFile | None) -> str | None:
+    """What `LoadedPipeline` calls a part's weights."""
     return file.key if file else None
 
 
-def _weights(loaded: LoadedPipeline, file: StoredFile | None, part: str, store: Store) -> dict[str, torch.Tensor]:
+def part_weights(loaded: LoadedPipeline, file: StoredFile | None, part: str, store: Store) -> dict[str, torch.Tensor]:
     """A snapshot's tensors, or those of the base model's own `part`."""
     if file:
         return load_weights(file, loaded.base_identity, store)
@@ -82,7 +90,8 @@ def _weights(loaded: LoadedPipeline, file: StoredFile | None, part: str, store: 
     return own.state_dict()
 
 
-def _fill(loaded: LoadedPipeline, model: torch.nn.Module, weights: dict[str, torch.Tensor], what: str) -> None:
+def fill(loaded: LoadedPipeline, model: torch.nn.Module, weights: dict[str, torch.Tensor], what: str) -> None:
+    """Copy weights into a model. Raises ModelError naming `what` they are when they don't fit."""
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

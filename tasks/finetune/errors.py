@@ -7,10 +7,6 @@ class FinetuneError(WikistyleError):
     """Base of the stage's errors."""
 
 
-class DatasetError(FinetuneError):
-    """The dataset cannot be trained on."""
-
-
 class LossError(FinetuneError):
     """The loss is not finite."""
 

@@ -28,6 +28,7 @@ def training_of(
             decoder=decoders[epoch].file if decoders else None,
             train_loss=made[step].train_loss,
             heldout_loss=made[step].heldout_loss,
+            probe_loss=made[step].probe_loss,
             decoder_psnr=decoders[epoch].psnr if decoders else None,
         )
         for epoch, step in steps.items()

@@ -6,8 +6,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from tasks.common.store import Store
+from tasks.diffusion.draw import decode, denoise, encode, initial_noise, png
 from tasks.diffusion.pipeline import set_solver
-from tasks.sample.draw import decode, denoise, encode, initial_noise, png
 from tasks.sample.settings import SampleSettings
 
 

@@ -1,22 +1,15 @@
 """Draw every prompt with every seed: the same noise for each epoch, so that what differs is the model."""
 
-import io
 from collections.abc import Callable
 from itertools import islice
-from typing import Any
 
-import torch
 from diffusers import StableDiffusionPipeline
-from PIL import Image
 
-from tasks.common.errors import ModelError
 from tasks.common.records import Sample
-from tasks.common.seeds import generator_for
 from tasks.common.store import Store
+from tasks.diffusion.draw import decode, denoise, encode, png
 from tasks.diffusion.pipeline import set_solver
 from tasks.sample.settings import SampleSettings
-
-Embeddings = dict[str, torch.Tensor]
 
 
 def draw_snapshot(
@@ -38,65 +31,3 @@ def draw_snapshot(
             samples.append(Sample(prompt=prompt, seed=seed, epoch=epoch, key=key))
         progress(len(batch))
     return tuple(samples)
-
-
-@torch.no_grad()
-def encode(pipe: StableDiffusionPipeline, prompts: list[str]) -> Embeddings:
-    """Each distinct prompt's text embedding, [1, tokens, width], computed once and by itself."""
-    return {
-        prompt: pipe.encode_prompt(prompt, pipe.device, 1, do_classifier_free_guidance=False)[0]
-        for prompt in dict.fromkeys(prompts)
-    }
-
-
-def initial_noise(pipe: StableDiffusionPipeline, seed: int, settings: SampleSettings) -> torch.Tensor:
-    """float32 [1, 4, h, w] on the processor: a function of the seed and the size alone, not of device or batch."""
-    own = pipe.unet.config.sample_size * pipe.vae_scale_factor
-    height, width = settings.height or own, settings.width or own
-    shape = (1, pipe.unet.config.in_channels, height // pipe.vae_scale_factor, width // pipe.vae_scale_factor)
-    return torch.randn(shape, generator=generator_for(seed, "latents"))
-
-
-def denoise(
-    pipe: StableDiffusionPipeline,
-    batch: list[tuple[str, int]],
-    embeddings: Embeddings,
-    settings: SampleSettings,
-    each_step: Callable[..., dict] | None = None,
-) -> torch.Tensor:
-    """Latents [N, 4, h, w] of a batch of (prompt, seed). `each_step` is diffusers' `callback_on_step_end`."""
-    noise = torch.cat([initial_noise(pipe, seed, settings) for _, seed in batch])
-    negative = embeddings[settings.negative_prompt].repeat(len(batch), 1, 1)
-    drawn: Any = pipe(
-        prompt_embeds=torch.cat([embeddings[prompt] for prompt, _ in batch]),
-        negative_prompt_embeds=negative if settings.guidance_scale > 1 else None,
-        latents=noise.to(pipe.device, pipe.unet.dtype),
-        height=noise.shape[2] * pipe.vae_scale_factor,
-        width=noise.shape[3] * pipe.vae_scale_factor,
-        num_inference_steps=settings.num_inference_steps,
-        guidance_scale=settings.guidance_scale,
-        eta=0.0,
-        output_type="latent",
-        callback_on_step_end=each_step,  # pyright: ignore[reportArgumentType]
-    )
-    return drawn.images
-
-
-@torch.no_grad()
-def decode(pipe: StableDiffusionPipeline, latents: torch.Tensor, what: str) -> Image.Image:
-    """The RGB picture of one picture's latents [4, h, w]. Raises ModelError naming `what` if it isn't finite."""
-    vae: Any = pipe.vae
-    pixels = vae.decode(latents[None].to(vae.dtype) / vae.config.scaling_factor).sample
-    if not torch.isfinite(pixels).all():
-        raise ModelError(
-            f"the picture of {what} isn't finite; the weights are broken: train with a lower learning rate"
-        )
-    pictures: Any = pipe.image_processor.postprocess(pixels)
-    return pictures[0]
-
-
-def png(picture: Image.Image) -> bytes:
-    """Lossless bytes that depend on the pixels alone: no time, no metadata."""
-    data = io.BytesIO()
-    picture.convert("RGB").save(data, "PNG")
-    return data.getvalue()

@@ -1,7 +1,6 @@
 """The sample stage as Prefect tasks: one run for each snapshot, nothing loaded when every picture is known."""
 
 import time
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from prefect import get_run_logger
@@ -84,15 +83,8 @@ def sample_denoising(
 
 
 def _ready(base_model: str, base_identity: str, base_revision: str | None, snapshot: Snapshot) -> "LoadedPipeline":
-    from tasks.diffusion.pipeline import put_in
+    from tasks.diffusion.pipeline import put_in, shared_pipeline
 
-    loaded = _loaded(base_identity, base_model, base_revision)
+    loaded = shared_pipeline(base_identity, base_model, base_revision)
     put_in(loaded, snapshot, Store())
     return loaded
-
-
-@lru_cache(maxsize=1)
-def _loaded(base_identity: str, base_model: str, base_revision: str | None) -> "LoadedPipeline":
-    from tasks.diffusion.pipeline import best_device, load_base
-
-    return load_base(base_model, base_revision, *best_device())

@@ -207,6 +207,7 @@ def tiny_profile(api_url: str, models: Path) -> dict[str, Any]:
             "decoder_epochs": 1, "checkpoint_steps": 1,
         },
         "sample": {"prompts": ["a cat"], "seeds": [0], "num_inference_steps": 3},
+        "measure": {"clip_model": "samples/models/clip", "clip_revision": None},
     }  # fmt: skip
 
 

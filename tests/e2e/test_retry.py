@@ -28,6 +28,7 @@ TASKS = {
     "dataset": ["build", "publish"],
     "finetune": ["finetune"],
     "sample": ["sample_snapshot", "sample_denoising"],
+    "measure": ["measure_wiki"],
     "animate": ["animate_drift", "animate_denoising"],
 }
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from flows.common.base_model import base_of, note_base
+from flows.common.base_model import base_of, note_origin
 from flows.common.preflight import CheckError, check
 from flows.common.report import Finetuned
 from flows.common.run_folder import write_run
@@ -66,7 +66,7 @@ def test_a_base_that_moved_is_found_where_the_settings_name_it(base, tmp_path, m
     """Fine-tune hands on the training it made once; where its base lies is said anew each time."""
     monkeypatch.setenv("WIKISTYLE_STORE", str(tmp_path / "store"))
     identity = model_identity(base, None)
-    moved = note_base(training_from("/gone", None), settings(base), identity)
+    moved = note_origin(training_from("/gone", None), settings(base), identity)
     assert (moved.base_model, moved.base_identity) == (base, identity)
     assert base_of(moved).model == base
 

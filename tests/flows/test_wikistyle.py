@@ -17,10 +17,11 @@ SMALL = [
     "finetune.epochs=2",
     "finetune.snapshot_every=1",
     "finetune.decoder_epochs=1",
-    "finetune.held_out=0.2",
+    "finetune.held_out=0.45",
     'sample.prompts=["a cat face", "a robot"]',
     "sample.seeds=[0, 1]",
     "sample.num_inference_steps=4",
+    "measure.num_inference_steps=2",
 ]
 
 
@@ -37,12 +38,31 @@ def run_pipeline(settings: Settings, folder: Path) -> dict:
 def test_a_wiki_becomes_a_model_and_films_and_a_second_run_costs_nothing(prefect, small, tmp_path):
     first = run_pipeline(small, tmp_path / "runs" / "first")
     folder = tmp_path / "runs" / "first"
-    assert set(first["stages"]) == {"scrape", "convert", "caption", "dataset", "finetune", "sample", "animate"}
+    assert set(first["stages"]) == {
+        "scrape",
+        "convert",
+        "caption",
+        "dataset",
+        "finetune",
+        "sample",
+        "measure",
+        "animate",
+    }
     rows, wiki = first["dataset"]["rows"], first["wiki"]
     assert rows + len(first["rejects"]) + wiki["duplicates"] == wiki["listed"]
     assert [s["epoch"] for s in first["snapshots"]] == [0, 1, 2]
     assert first["snapshots"][0]["weights"] == "base"
     assert [e["epoch"] for e in first["epochs"]] == [0, 1, 2]
+    points = [(one["epoch"], one["strength"]) for one in first["measures"]]
+    assert {(0, 0.0), (1, 1.0), (2, 1.0)} < set(points)
+    assert len(points) == 5
+    for one in first["measures"]:
+        for name in ("style_distance", "style_way", "prompt_agreement", "composition", "copies"):
+            assert one[name]["low"] <= one[name]["value"] <= one[name]["high"]
+    assert all(one["probe_loss"] > 0 for one in first["measures"] if one["strength"] in (0, 1))
+    assert first["recommended_because"]
+    assert (first["recommended_epoch"], first["recommended_strength"]) in [*points, (None, None)]
+    assert {"title", "uploader", "license"} < set(first["nearest"][0]["trained"])
     assert len(list((folder / "samples").rglob("*.png"))) == 3 * 2 * 2
     assert {p.name for p in (folder / "gifs" / "drift").glob("*.gif")} == {"a-cat-face.gif", "a-robot.gif"}
     assert (folder / "gallery" / "index.html").stat().st_size > 50_000

@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 from tasks.common.errors import ModelError
 from tasks.common.records import Sample
 from tasks.common.store import Store
+from tasks.diffusion.draw import png
 from tasks.diffusion.pipeline import LoadedPipeline, best_device, load_base, put_in, set_solver
 from tasks.sample.denoise import draw_denoising
-from tasks.sample.draw import draw_snapshot, png
+from tasks.sample.draw import draw_snapshot
 from tasks.sample.settings import SampleSettings
 from tests.sample.tiny import snapshot
 

@@ -11,11 +11,12 @@ from PIL import Image
 
 from tasks.common.seeds import generator_for
 from tasks.common.store import Store
+from tasks.diffusion.draw import encode, initial_noise
 from tasks.diffusion.pipeline import load_base, put_in
 from tasks.finetune.training.latents import cache_text
 from tasks.finetune.training.preview import draw_previews
 from tasks.sample.denoise import draw_denoising
-from tasks.sample.draw import draw_snapshot, encode, initial_noise
+from tasks.sample.draw import draw_snapshot
 from tasks.sample.settings import SampleSettings
 from tests.sample.tiny import snapshot
 

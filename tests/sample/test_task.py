@@ -49,7 +49,7 @@ def test_pictures_come_from_the_cache_with_nothing_loaded_the_second_time(base, 
     """On a real Prefect server: a second call, with losses changed, is a hit, even when the base model is gone."""
     from prefect import flow
 
-    from tasks.sample import task as stage
+    from tasks.diffusion.pipeline import shared_pipeline
 
     settings = SampleSettings(prompts=("a cat",), seeds=(0, 1), num_inference_steps=2)
     snap = snapshot(store, 0)
@@ -60,7 +60,7 @@ def test_pictures_come_from_the_cache_with_nothing_loaded_the_second_time(base, 
         return [(outcome.cached, outcome.result) for outcome in outcomes]
 
     first = draw(base, snap)
-    stage._loaded.cache_clear()
+    shared_pipeline.cache_clear()
     second = draw("/gone", snap.model_copy(update={"train_loss": 3.0}))
     assert [cached for cached, _ in first] == [False, False]
     assert [cached for cached, _ in second] == [True, True]

@@ -7,10 +7,10 @@ from typing import Any
 
 import psutil
 
-from tasks.common.errors import ModelError
+from tasks.common.errors import DatasetError, ModelError
 from tasks.common.store import Store
 from tasks.diffusion.loading import load_part
-from tasks.finetune.errors import DatasetError, FinetuneError, ResourceError
+from tasks.finetune.errors import FinetuneError, ResourceError
 from tasks.finetune.memory.peaks import Machine, Peak, load_base_configs, predict_peaks
 from tasks.finetune.memory.prediction import GIB, disk_budget, free_bytes, sizes_of, standing_memory
 from tasks.finetune.settings import FinetuneSettings

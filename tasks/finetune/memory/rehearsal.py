@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from tasks.common.records import Record, Snapshot
+from tasks.common.rows import read_rows
 from tasks.common.store import Store
 from tasks.diffusion.assemble import assemble
 from tasks.diffusion.loading import load_part
@@ -24,7 +25,6 @@ from tasks.finetune.memory.stable_diffusion import write_random_base
 from tasks.finetune.process.job import TrainingJob
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.training.baseline import in_loop_step, plain_optimizer
-from tasks.finetune.training.data import read_rows
 from tasks.finetune.training.precision import find_card, precision_for
 from tasks.finetune.training.steps import Step, describe
 from tasks.finetune.training.train import train

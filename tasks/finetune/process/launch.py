@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tasks.common import same_code
-from tasks.common.errors import ModelError, WikistyleError
+from tasks.common.errors import DatasetError, ModelError, WikistyleError
 from tasks.common.files import write_atomically
 from tasks.common.records import Training
-from tasks.finetune.errors import DatasetError, FinetuneError, Interrupted, LossError, ResourceError
+from tasks.finetune.errors import FinetuneError, Interrupted, LossError, ResourceError
 from tasks.finetune.process.job import TrainingJob, read_training
 from tasks.finetune.process.messages import Failed, PreviewsDrawn, StepDone, parse
 from tasks.finetune.training.steps import Step

@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 
+from tasks.common.rows import Row
 from tasks.finetune.settings import FinetuneSettings
-from tasks.finetune.training.data import Row, pixels
+from tasks.finetune.training.data import pixels
 from tasks.finetune.training.loss import diffusion_loss
 
 

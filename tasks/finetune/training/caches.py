@@ -8,9 +8,9 @@ from accelerate import Accelerator
 
 from tasks.common.errors import ModelError
 from tasks.common.model_id import model_identity
+from tasks.common.rows import Row
 from tasks.diffusion.loading import load_part
 from tasks.finetune.settings import FinetuneSettings
-from tasks.finetune.training.data import Row
 from tasks.finetune.training.latents import TextCache, cache_latents, cache_text
 from tasks.finetune.training.objective import TrainingData
 

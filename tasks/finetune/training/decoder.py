@@ -15,12 +15,13 @@ from accelerate import Accelerator
 from diffusers import AutoencoderKL
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
+from tasks.common.rows import Row
 from tasks.common.seeds import generator_for
 from tasks.diffusion.snapshots import decoder_parameters
 from tasks.finetune.errors import LossError
 from tasks.finetune.memory.prediction import pictures_at_once
 from tasks.finetune.settings import FinetuneSettings
-from tasks.finetune.training.data import Row, pixels
+from tasks.finetune.training.data import pixels
 from tasks.finetune.training.latents import LatentCache
 from tasks.finetune.training.loss import cosine
 from tasks.finetune.training.made import DecoderMade, DecoderProgress

@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from tasks.common.rows import Row
 from tasks.common.settings import digest
 from tasks.finetune.memory.prediction import pictures_at_once
-from tasks.finetune.training.data import Row, check_pictures, pixels
+from tasks.finetune.training.data import check_pictures, pixels
 from tasks.finetune.training.intact import intact, keep, kept
 
 PROMPTS_AT_ONCE = 64

@@ -18,13 +18,13 @@ from tasks.finetune.errors import LossError
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.training.loss import draw, learning_rate
 from tasks.finetune.training.made import UnetMade, UnetProgress
-from tasks.finetune.training.objective import Objective, TrainingData, held_out_loss, predict
+from tasks.finetune.training.objective import Objective, TrainingData, held_out_loss, predict, probe_loss
 from tasks.finetune.training.steps import StepInput, plan
 from tasks.finetune.training.steps_loop import LoopContext, LoopParts, go_through_steps
 from tasks.finetune.training.train_state import TrainState, as_snapshot, prepare, save
 
-# (epoch, step, UNet with the snapshot's weights, mean train loss of the epoch, held-out loss) → what was made
-SaveSnapshot = Callable[[int, int, torch.nn.Module, float | None, float | None], UnetMade]
+# (epoch, step, UNet with the snapshot's weights, losses: train (mean of the epoch), held-out, probe) → what was made
+SaveSnapshot = Callable[[int, int, torch.nn.Module, tuple[float | None, float | None, float | None]], UnetMade]
 
 
 def train_unet(
@@ -47,10 +47,11 @@ def train_unet(
         epoch = epoch_of[progress.step]
         with as_snapshot(train_state) as model:
             held = held_out_loss(model, data, settings, scheduler, accelerator.device)
+            probe = probe_loss(model, data, settings, scheduler, accelerator.device)
             losses = progress.losses[(epoch - 1) * per_epoch : epoch * per_epoch] if epoch else []
             mean = sum(losses) / len(losses) if losses else None
             if accelerator.is_main_process:
-                progress.add(save_snapshot(epoch, progress.step, model, mean, held))
+                progress.add(save_snapshot(epoch, progress.step, model, (mean, held, probe)))
 
     parts = LoopParts(
         name="training", count=count, batch=batch, per_epoch=per_epoch, steps=steps, wanted=set(epoch_of),

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from tasks.common.errors import ModelError, first_line
+from tasks.common.rows import Row
 from tasks.finetune.memory.prediction import pictures_at_once
-from tasks.finetune.training.data import Row, pixels
+from tasks.finetune.training.data import pixels
 from tasks.finetune.training.latents import LatentCache
 
 # The convolutions of each block, by their number in torchvision's `features`, and the channels of its features.

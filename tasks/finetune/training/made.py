@@ -24,10 +24,14 @@ class Made(BaseModel):
 
 
 class UnetMade(Made):
-    """`train_loss` is the mean of the epoch that ends here, None at step 0; `heldout_loss` None without held-out."""
+    """`train_loss` is the mean of the epoch that ends here, None at step 0; `heldout_loss` None without held-out.
+
+    `probe_loss` is that of trained pictures measured likewise; None also in a state that was kept before it was noted.
+    """
 
     train_loss: float | None
     heldout_loss: float | None
+    probe_loss: float | None = None
 
 
 class DecoderMade(Made):

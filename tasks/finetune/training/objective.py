@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from diffusers import DDPMScheduler
 
+from tasks.common.seeds import seed_for
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.training.latents import LatentCache, TextCache
 from tasks.finetune.training.loss import Draw, diffusion_loss, draw
@@ -54,7 +55,6 @@ def predict(
     return diffusion_loss(model_pred, clean, noise, timesteps, scheduler, objective.min_snr_gamma)
 
 
-@torch.no_grad()
 def held_out_loss(
     unet: torch.nn.Module, data: TrainingData, settings: FinetuneSettings, scheduler: DDPMScheduler,
     device: torch.device,
@@ -63,13 +63,39 @@ def held_out_loss(
     latents, text = data.held_out_latents, data.held_out_text
     if latents is None or text is None:
         return None
+    rows = list(range(len(latents.ids)))
+    return _fixed_loss(unet, latents, text, rows, latents.ids, settings, scheduler, device)
+
+
+def probe_loss(
+    unet: torch.nn.Module, data: TrainingData, settings: FinetuneSettings, scheduler: DDPMScheduler,
+    device: torch.device,
+) -> float | None:  # fmt: skip
+    """The same of as many trained pictures, at the very same noise and timesteps; None without held-out ones.
+
+    The pictures are chosen by their content, so they are the same at every snapshot and in every run.
+    """
+    if data.held_out_latents is None:
+        return None
+    ids, noise_of = data.latents.ids, data.held_out_latents.ids
+    rows = sorted(range(len(ids)), key=lambda row: seed_for(0, "probe", ids[row]))[: len(noise_of)]
+    return _fixed_loss(unet, data.latents, data.text, rows, noise_of, settings, scheduler, device)
+
+
+@torch.no_grad()
+def _fixed_loss(
+    unet: torch.nn.Module, latents: LatentCache, text: TextCache, rows: list[int], noise_of: tuple[str, ...],
+    settings: FinetuneSettings, scheduler: DDPMScheduler, device: torch.device,
+) -> float:  # fmt: skip
+    """The mean over `rows` and the fixed timesteps; each row has the noise of the picture that stands at its place."""
     timesteps = int(scheduler.config["num_train_timesteps"])
     fixed = settings.model_copy(update={"caption_dropout": 0.0, "offset_noise": 0.0})
-    total, rows = 0.0, list(range(len(latents.ids)))
+    shape, total = latents.mean.shape[1:], 0.0
     for share in HELD_OUT_TIMESTEPS:
         for start in range(0, len(rows), settings.batch_size):
             chosen = rows[start : start + settings.batch_size]
-            drawn = [draw(0, -1, f"{latents.ids[r]}/{share}", latents.mean.shape[1:], fixed, timesteps) for r in chosen]
+            noises = noise_of[start : start + len(chosen)]
+            drawn = [draw(0, -1, f"{noise}/{share}", shape, fixed, timesteps) for noise in noises]
             draws = [Draw(d.posterior_noise, d.noise, int(share * timesteps), False) for d in drawn]
             total += predict(unet, latents, text, chosen, draws, Objective(scheduler, device)).sum().item()
     return total / (len(rows) * len(HELD_OUT_TIMESTEPS))

@@ -8,9 +8,9 @@ go on from the state that is there.
 from pathlib import Path
 from typing import Any
 
+from tasks.common.rows import Row
 from tasks.common.settings import digest
 from tasks.finetune.settings import FinetuneSettings
-from tasks.finetune.training.data import Row
 from tasks.finetune.training.steps import plan
 
 # A new setting is in both keys until it is named here.

@@ -16,6 +16,7 @@ from tasks.common.allocator import keep_freed_memory
 from tasks.common.errors import first_line
 from tasks.common.model_id import model_identity
 from tasks.common.records import Training
+from tasks.common.rows import Row, read_rows, split
 from tasks.common.settings import digest
 from tasks.common.store import Store
 from tasks.diffusion.loading import load_part
@@ -26,7 +27,6 @@ from tasks.finetune.process.job import TrainingJob, read_training, write_trainin
 from tasks.finetune.result import training_of
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.training.caches import cache_all
-from tasks.finetune.training.data import Row, read_rows, split
 from tasks.finetune.training.decoder import train_decoder
 from tasks.finetune.training.intact import set_aside
 from tasks.finetune.training.loop import train_unet
@@ -216,7 +216,8 @@ def _unet_loop(work: Work, data: TrainingData, folder: Path, resume: Resume[Unet
         unet.enable_gradient_checkpointing()
     set_attention(unet, settings, work.accelerator)
 
-    def save(epoch: int, step: int, model: Any, train_loss: float | None, held: float | None) -> UnetMade:
+    def save(epoch: int, step: int, model: Any, losses: tuple[float | None, float | None, float | None]) -> UnetMade:
+        train_loss, held, probe = losses
         pictures = []
         if data.previews:
             vae: Any = load_part("vae", *base)
@@ -225,9 +226,10 @@ def _unet_loop(work: Work, data: TrainingData, folder: Path, resume: Resume[Unet
             previews = folder / f"previews-{digest(settings.validation_prompts)[:8]}"
             keep_previews(pictures, epoch, previews)
             work.drawn(epoch, previews)
-        log_snapshot(writer, step, {"unet/heldout_loss": held, "unet/epoch_loss": train_loss}, pictures)
+        figures = {"unet/heldout_loss": held, "unet/probe_loss": probe, "unet/epoch_loss": train_loss}
+        log_snapshot(writer, step, figures, pictures)
         file = save_weights(UNET_FILE, merged_weights(model), work.base, work.store) if epoch else None
-        return UnetMade(step=step, file=file, train_loss=train_loss, heldout_loss=held)
+        return UnetMade(step=step, file=file, train_loss=train_loss, heldout_loss=held, probe_loss=probe)
 
     report = with_tensorboard(work.report, writer) if writer else work.report
     context = LoopContext(settings, folder, resume, work.accelerator, lambda step: report("unet", step), work.stopping)

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from tasks.common.errors import ModelError
+from tasks.common.errors import DatasetError, ModelError
 from tasks.diffusion.loading import load_config
-from tasks.finetune.errors import DatasetError, FinetuneError, ResourceError
+from tasks.finetune.errors import FinetuneError, ResourceError
 from tasks.finetune.memory.prediction import GIB, disk_budget, sizes_of, standing_memory
 from tasks.finetune.memory.preflight import check_disk, check_memory
 from tasks.finetune.training.precision import Card

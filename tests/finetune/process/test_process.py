@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tasks.finetune.errors import DatasetError, FinetuneError
+from tasks.common.errors import DatasetError
+from tasks.finetune.errors import FinetuneError
 from tasks.finetune.process.job import TrainingJob
 from tasks.finetune.process.launch import launch
 from tests.finetune.tiny import finished, progress_in, run, settings_for, states_of

@@ -7,8 +7,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from tasks.common.rows import read_rows, split
 from tasks.finetune.training.caches import cache_all
-from tasks.finetune.training.data import read_rows, split
 from tasks.finetune.training.objective import TrainingData
 from tests.finetune.tiny import png, settings_for, write_dataset
 from tests.finetune.training import reference

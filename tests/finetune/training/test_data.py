@@ -10,10 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tasks.common.errors import ModelError
+from tasks.common.errors import DatasetError, ModelError
 from tasks.common.records import DatasetRef, StoredFile
-from tasks.finetune.errors import DatasetError
-from tasks.finetune.training.data import Row, decode, read_rows, split
+from tasks.common.rows import Row, decode, read_rows, split
 from tests.finetune.tiny import png, run, settings_for, write_dataset
 
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
+from tasks.common.seeds import seed_for
 from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.training.latents import LatentCache, TextCache
 from tasks.finetune.training.loss import Draw, draw
-from tasks.finetune.training.objective import Objective, TrainingData, held_out_loss, predict
+from tasks.finetune.training.objective import Objective, TrainingData, held_out_loss, predict, probe_loss
 
 CPU = torch.device("cpu")
 SCHEDULER: Any = DDPMScheduler(num_train_timesteps=50, trained_betas=[0.02] * 50)
@@ -96,6 +97,32 @@ def test_without_held_out_pictures_there_is_no_held_out_loss():
     for latents, text in ((None, None), (latents_of(1), None), (None, TEXT)):
         data = TrainingData(latents_of(5), TEXT, latents, text)
         assert held_out_loss(Echo(), data, settings, SCHEDULER, CPU) is None
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_the_probe_is_as_many_trained_pictures_at_the_very_same_noise(batch):
+    """The same ones in whatever order they are trained, and all of them when more are held out."""
+    held, few = latents_of(3), 2
+    trained = latents_of(5)
+    data = TrainingData(trained, TEXT, held, TEXT)
+    rows = sorted(range(5), key=lambda row: seed_for(0, "probe", trained.ids[row]))
+    settings = FinetuneSettings(batch_size=batch, seed=9, caption_dropout=1.0, min_snr_gamma=2.0)
+
+    def wanted(rows: list[int]) -> float:
+        losses = []
+        for share, timestep in zip((0.1, 0.3, 0.5, 0.7, 0.9), (5, 15, 25, 35, 45), strict=True):
+            for place, row in enumerate(rows):
+                chance = draw(0, -1, f"{held.ids[place]}/{share}", torch.Size((4, 3, 2)), FinetuneSettings(), 50)
+                fixed = Draw(chance.posterior_noise, chance.noise, timestep, False)
+                losses.append(predict(Echo(), trained, TEXT, [row], [fixed], SCHEDULER, CPU, 0.0).item())
+        return sum(losses) / len(losses)
+
+    assert probe_loss(Echo(), data, settings, SCHEDULER, CPU) == pytest.approx(wanted(rows[:3]), rel=1e-5)
+    small = LatentCache(trained.ids[:few], trained.mean[:few], trained.std[:few])
+    both = sorted(range(few), key=lambda row: seed_for(0, "probe", trained.ids[row]))
+    data = TrainingData(small, TextCache(TEXT.embeddings, TEXT.index[:few], 0), held, TEXT)
+    assert probe_loss(Echo(), data, settings, SCHEDULER, CPU) == pytest.approx(wanted(both), rel=1e-5)
+    assert probe_loss(Echo(), TrainingData(trained, TEXT, None, None), settings, SCHEDULER, CPU) is None
 
 
 def test_the_held_out_loss_takes_no_gradient():

@@ -11,12 +11,12 @@ from accelerate import Accelerator
 from flows.common.settings import load_profile, located
 from samples.models.things import caption_of
 from tasks.common.records import CaptionedImage, DatasetRef, Original, WikiImage
+from tasks.common.rows import read_rows, split
 from tasks.common.store import Store
 from tasks.convert.convert import convert_each, to_jpegs
 from tasks.dataset.build import build_dataset
 from tasks.dataset.records import DatasetSource
 from tasks.diffusion.loading import load_part
-from tasks.finetune.training.data import read_rows, split
 from tasks.finetune.training.decoder import train_decoder
 from tasks.finetune.training.latents import cache_latents
 from tasks.finetune.training.made import DecoderMade, DecoderProgress
