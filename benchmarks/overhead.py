@@ -234,7 +234,7 @@ def _show(settings: "Settings", finetuned: "Finetuned", store: "Store") -> "Show
     loaded, drawn = load_base(settings.finetune.base_model, None, *best_device()), []
     for snapshot in finetuned.training.snapshots:
         put_in(loaded, snapshot, store)
-        drawn += draw_snapshot(loaded.pipe, snapshot.epoch, settings.sample, store)
+        drawn += draw_snapshot(loaded, snapshot.epoch, settings.sample, store)
     denoising = draw_denoising(loaded.pipe, settings.sample, store)
     films = [
         drift_film(prompt, [s for s in drawn if s.prompt == prompt], settings.animate, store)

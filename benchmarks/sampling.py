@@ -28,7 +28,7 @@ def measure() -> list[Result]:
 
     def ours() -> int:
         with tempfile.TemporaryDirectory() as folder:
-            return len(draw_snapshot(loaded.pipe, 0, sample, Store(folder)))
+            return len(draw_snapshot(loaded, 0, sample, Store(folder)))
 
     def theirs() -> int:
         for prompt in sample.prompts:

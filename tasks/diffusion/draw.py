@@ -6,10 +6,12 @@
 import io
 from collections.abc import Callable
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tasks.common.errors import ModelError
 from tasks.common.seeds import generator_for
@@ -32,13 +34,18 @@ class DrawingSettings(Protocol):
     def width(self) -> int | None: ...
 
 
+# The text encoder is frozen: what a prompt is to one that is loaded stays the same for all snapshots of a training.
+_ENCODED: WeakKeyDictionary[torch.nn.Module, Embeddings] = WeakKeyDictionary()
+
+
 @torch.no_grad()
 def encode(pipe: StableDiffusionPipeline, prompts: list[str]) -> Embeddings:
-    """Each distinct prompt's text embedding, [1, tokens, width], computed once and by itself."""
-    return {
-        prompt: pipe.encode_prompt(prompt, pipe.device, 1, do_classifier_free_guidance=False)[0]
-        for prompt in dict.fromkeys(prompts)
-    }
+    """Each distinct prompt's text embedding, [1, tokens, width], by itself, and once for a loaded text encoder."""
+    known = _ENCODED.setdefault(pipe.text_encoder, {})
+    for prompt in prompts:
+        if prompt not in known:
+            known[prompt] = pipe.encode_prompt(prompt, pipe.device, 1, do_classifier_free_guidance=False)[0]
+    return {prompt: known[prompt] for prompt in prompts}
 
 
 def initial_noise(pipe: StableDiffusionPipeline, seed: int, settings: DrawingSettings) -> torch.Tensor:
@@ -87,8 +94,10 @@ def decode(pipe: StableDiffusionPipeline, latents: torch.Tensor, what: str) -> I
     return pictures[0]
 
 
-def png(picture: Image.Image) -> bytes:
-    """Lossless bytes that depend on the pixels alone: no time, no metadata."""
-    data = io.BytesIO()
-    picture.convert("RGB").save(data, "PNG")
+def png(picture: Image.Image, parameters: str = "") -> bytes:
+    """Lossless bytes that depend on the pixels alone, and on the text of the chunk `parameters`: no time."""
+    data, info = io.BytesIO(), PngInfo()
+    if parameters:
+        info.add_text("parameters", parameters)  # as iTXt where Latin-1 does not do
+    picture.convert("RGB").save(data, "PNG", pnginfo=info)
     return data.getvalue()

@@ -15,7 +15,7 @@ from tasks.sample.settings import SampleSettings
 if TYPE_CHECKING:
     from tasks.diffusion.pipeline import LoadedPipeline
 
-VERSION = 1
+VERSION = 2
 
 
 class WeightsKey(ContentKey):
@@ -63,7 +63,7 @@ def sample_snapshot(
 
     began = time.monotonic()
     loaded = _ready(base_model, base_identity, base_revision, snapshot)
-    samples = draw_snapshot(loaded.pipe, snapshot.epoch, settings, Store())
+    samples = draw_snapshot(loaded, snapshot.epoch, settings, Store())
     get_run_logger().info("epoch %d: %d pictures in %.0f s", snapshot.epoch, len(samples), time.monotonic() - began)
     return list(samples)
 
