@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from tasks.common.errors import WikistyleError
-from tasks.common.records import Animation, DatasetRef, Record, Reject, Sample, Training
+from tasks.common.records import Animation, Between, DatasetRef, Record, Reject, Sample, Training
 
 
 class StageReport(Record):
@@ -49,11 +49,12 @@ class Finetuned(Record):
 
 
 class Shown(Record):
-    """What `showcase` hands on."""
+    """What `showcase` hands on. `between`: the pictures on the way to the last snapshot, and between neighbours."""
 
     samples: tuple[Sample, ...]
     denoising: tuple[str, ...]
     animations: tuple[Animation, ...]
+    between: tuple[Between, ...] = ()
     stages: tuple[StageReport, ...]
 
 

@@ -18,6 +18,23 @@ class AnimateSettings(StageSettings):
         le=10_000,
         multiple_of=10,
     )
+    dial_ms: int = Field(
+        default=100,
+        title="Frame of a dial film (ms)",
+        description="How long each of its small steps is shown: 31 of them at 100 take three seconds from end to end.",
+        ge=20,
+        le=10_000,
+        multiple_of=10,
+    )
+    tween: int = Field(
+        default=0,
+        title="Frames between epochs",
+        description="Pictures drawn from weights between each two neighbouring snapshots, for the film of the "
+        "training. Each costs as much as a snapshot's pictures; 1 doubles the drawing, and the film takes as "
+        "long as without.",
+        ge=0,
+        le=30,
+    )
     hold_last_ms: int = Field(
         default=2000,
         title="Last frame (ms)",

@@ -7,14 +7,14 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from tasks.animate.drift import AnimateError, drift_frames
 from tasks.animate.encode import film
-from tasks.animate.films import denoising_film, drift_film
+from tasks.animate.films import denoising_film, dial_film, training_film
 from tasks.animate.labels import PAPER, write
 from tasks.animate.layout import fit
 from tasks.animate.settings import AnimateSettings
+from tasks.animate.shots import AnimateError, dial_shots, frames_of, training_shots
 from tasks.common.files import file_name
-from tasks.common.records import Animation
+from tasks.common.records import Animation, Between
 from tasks.common.store import Store
 
 SETTINGS = AnimateSettings(tile=64, sheet_tile=32, frame_ms=300, hold_last_ms=2000)
@@ -42,9 +42,9 @@ def has_colour(pixels: np.ndarray, colour: tuple[int, int, int]) -> bool:
 
 
 @pytest.mark.parametrize("ending", ["gif", "webp"])
-def test_a_drift_film_shows_the_base_model_first_then_every_epoch_with_all_seeds(store, draw, ending):
+def test_a_training_film_shows_the_base_model_first_then_every_epoch_with_all_seeds(store, draw, ending):
     samples = [draw("a cat", seed, epoch) for epoch in (4, 0, 2) for seed in (0, 1)]
-    image = opened(drift_film("a cat", samples, SETTINGS, store), ending, store)
+    image = opened(training_film("a cat", samples, [], SETTINGS, store), ending, store)
     frames = shown(image)
     assert [ms for _, ms in frames] == [1000, 300, 2000]
     assert image.info["loop"] == 0  # for ever
@@ -56,7 +56,10 @@ def test_a_drift_film_shows_the_base_model_first_then_every_epoch_with_all_seeds
 def test_every_epoch_is_labelled_on_its_frame(store, draw):
     """The same pictures at two epochs still make two frames, because what is written on them differs."""
     one, other = draw("a cat", 0, 0), draw("a cat", 0, 0).model_copy(update={"epoch": 2})
-    first, second = (np.asarray(f).astype(int) for f in drift_frames("a cat", [one, other], SETTINGS, store))
+    first, second = (
+        np.asarray(f).astype(int)
+        for f in frames_of("a cat", training_shots("a cat", [one, other], []), SETTINGS, store)
+    )
     differs = np.argwhere(np.abs(first - second).max(axis=2) > 40)
     assert len(differs) > 20
     assert differs[:, 0].max() < 40  # above the pictures only
@@ -74,14 +77,14 @@ def test_equal_neighbours_become_one_frame_and_the_film_keeps_its_length(kind):
 
 def test_the_same_pictures_give_the_same_bytes(store, draw):
     samples = [draw("a cat", seed, epoch) for epoch in (0, 2) for seed in (0, 1)]
-    assert drift_film("a cat", samples, SETTINGS, store) == drift_film(
-        "a cat", sorted(samples, key=lambda s: -s.epoch), SETTINGS, store
+    assert training_film("a cat", samples, [], SETTINGS, store) == training_film(
+        "a cat", sorted(samples, key=lambda s: -s.epoch), [], SETTINGS, store
     )
 
 
 def test_the_sheet_shows_every_epoch_and_seed(store, draw):
     samples = [draw("a cat", seed, epoch) for epoch in (0, 2, 4) for seed in (0, 1, 2)]
-    pixels = np.asarray(opened(drift_film("a cat", samples, SETTINGS, store), "png", store)).astype(int)
+    pixels = np.asarray(opened(training_film("a cat", samples, [], SETTINGS, store), "png", store)).astype(int)
     for epoch in (0, 2, 4):
         for seed in (0, 1, 2):
             assert (np.abs(pixels - np.array((20 * epoch, 60 * seed, 90))).max(axis=2) == 0).sum() == 32 * 32
@@ -90,9 +93,9 @@ def test_the_sheet_shows_every_epoch_and_seed(store, draw):
 def test_a_film_with_a_hole_says_which_picture_is_missing(store, draw):
     samples = [draw("a cat", 0, 0), draw("a cat", 1, 0), draw("a cat", 0, 2)]
     with pytest.raises(AnimateError, match='"a cat" has no picture for epoch 2, seed 1'):
-        drift_film("a cat", samples, SETTINGS, store)
+        training_film("a cat", samples, [], SETTINGS, store)
     with pytest.raises(AnimateError, match='no picture of "a dog"'):
-        drift_film("a dog", samples, SETTINGS, store)
+        training_film("a dog", samples, [], SETTINGS, store)
     with pytest.raises(AnimateError, match='no denoising picture of "a cat"'):
         denoising_film("a cat", [], SETTINGS, store)
 
@@ -133,3 +136,45 @@ def test_prompts_that_share_their_words_do_not_share_a_file():
 def test_a_time_gif_cannot_keep_is_refused():
     with pytest.raises(ValidationError):
         AnimateSettings(frame_ms=125)
+
+
+def between(draw, strength: float, seed: int, since: int = 0, epoch: int = 8) -> Between:
+    """A picture whose colour says how far it is."""
+    key = draw("a cat", seed, round(since + (epoch - since) * strength)).key
+    return Between(prompt="a cat", seed=seed, since=since, epoch=epoch, strength=strength, key=key)
+
+
+def test_a_dial_film_goes_from_the_base_model_to_the_snapshot_whatever_order_it_comes_in(store, draw):
+    pictures = [between(draw, t, seed) for t in (1.0, 0.0, 0.75, 0.25, 0.5) for seed in (0, 1)]
+    animation = dial_film("a cat", [*pictures, pictures[0].model_copy(update={"prompt": "a dog"})], SETTINGS, store)
+    assert (animation.kind, animation.frames) == ("dial", 5)
+    assert animation.files[0].path == "dial/a-cat.gif"
+    frames = shown(opened(animation, "webp", store))
+    assert [ms for _, ms in frames] == [1000, 100, 100, 100, 2000]
+    for (pixels, _), epoch in zip(frames, (0, 2, 4, 6, 8), strict=True):
+        assert has_colour(pixels, (20 * epoch, 0, 90))
+        assert has_colour(pixels, (20 * epoch, 60, 90))
+    assert [shot.label for shot in dial_shots("a cat", pictures)] == [
+        "base model", "25 % of epoch 8", "50 % of epoch 8", "75 % of epoch 8", "epoch 8",
+    ]  # fmt: skip
+
+
+def test_a_training_film_has_what_was_drawn_between_two_epochs_between_them(store, draw):
+    samples = [draw("a cat", seed, epoch) for epoch in (0, 2, 6) for seed in (0, 1)]
+    tweens = [between(draw, 0.5, seed, since, epoch) for since, epoch in ((2, 6), (0, 2)) for seed in (1, 0)]
+    shots = training_shots("a cat", samples, tweens)
+    assert [shot.label for shot in shots] == ["base model", "base model → epoch 2", "epoch 2", "epoch 2 → 6", "epoch 6"]
+    keys = [[draw("a cat", seed, epoch).key for seed in (0, 1)] for epoch in (0, 1, 2, 4, 6)]
+    assert [list(shot.keys) for shot in shots] == keys
+    assert [shot.progress for shot in shots] == [0, 1 / 6, 2 / 6, 4 / 6, 1]
+    twice = SETTINGS.model_copy(update={"tween": 1})
+    animation = training_film("a cat", samples, tweens, twice, store)
+    assert [ms for _, ms in shown(opened(animation, "webp", store))] == [1000, 150, 150, 150, 2000]
+
+
+def test_a_dial_film_with_a_hole_says_which_picture_is_missing(store, draw):
+    pictures = [between(draw, 0, 0), between(draw, 0, 1), between(draw, 1, 0)]
+    with pytest.raises(AnimateError, match='"a cat" has no picture for seed 1 at 1 of the way from base model to epoc'):
+        dial_film("a cat", pictures, SETTINGS, store)
+    with pytest.raises(AnimateError, match='no picture of "a dog" for a dial film'):
+        dial_film("a dog", pictures, SETTINGS, store)

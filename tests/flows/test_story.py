@@ -21,6 +21,7 @@ SMALL = [
     'sample.prompts=["a cat face", "a robot"]',
     "sample.seeds=[0, 1]",
     "sample.num_inference_steps=4",
+    "sample.dial_frames=5",
 ]
 
 
@@ -44,7 +45,8 @@ def test_a_wiki_becomes_a_model_and_films_and_a_second_run_costs_nothing(prefect
     assert first["snapshots"][0]["weights"] == "base"
     assert [e["epoch"] for e in first["epochs"]] == [0, 1, 2]
     assert len(list((folder / "samples").rglob("*.png"))) == 3 * 2 * 2
-    assert {p.name for p in (folder / "gifs" / "drift").glob("*.gif")} == {"a-cat-face.gif", "a-robot.gif"}
+    for kind in ("dial", "training"):
+        assert {p.name for p in (folder / "gifs" / kind).glob("*.gif")} == {"a-cat-face.gif", "a-robot.gif"}
     assert (folder / "gallery" / "index.html").stat().st_size > 50_000
     for file in first["files"]:
         assert hashlib.sha256((folder / file["path"]).read_bytes()).hexdigest() == file["sha256"]
