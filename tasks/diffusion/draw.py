@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
-from diffusers import StableDiffusionPipeline
-from PIL import Image
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from tasks.common.errors import ModelError
@@ -79,6 +79,33 @@ def denoise(
         callback_on_step_end=each_step,  # pyright: ignore[reportArgumentType]
     )
     return drawn.images
+
+
+def redraw(
+    pipe: StableDiffusionPipeline,
+    picture: Image.Image,
+    share: float,
+    asked: tuple[str, int],
+    embeddings: Embeddings,
+    settings: DrawingSettings,
+) -> torch.Tensor:
+    """Latents [1, 4, h, w] that begin at a picture, fitted to the size, under `share` (0 to 1) of the noise (SDEdit,
+    arXiv 2108.01073), by diffusers' own pipeline. The pipeline must be in fp32, as the VAE is."""
+    (prompt, seed), vae_scale = asked, pipe.vae_scale_factor
+    height, width = (side * vae_scale for side in initial_noise(pipe, seed, settings).shape[2:])
+    pipeline: Any = StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline(
+        image=ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS),
+        strength=share,
+        prompt_embeds=embeddings[prompt],
+        negative_prompt_embeds=embeddings[settings.negative_prompt] if settings.guidance_scale > 1 else None,
+        num_inference_steps=settings.num_inference_steps,
+        guidance_scale=settings.guidance_scale,
+        generator=generator_for(seed, "redraw"),
+        eta=0.0,
+        output_type="latent",
+    ).images
 
 
 @torch.no_grad()
