@@ -17,6 +17,7 @@ from tasks.common.records import Animation, Sample
 from tasks.common.store import Store
 
 MOST_REJECTS_SHOWN = 200
+MOVING = ("avif", "webp", "gif")  # the first that there is: the smallest
 STRIP_TILE = 256  # px: what a phone or a quarter of a page can show
 
 
@@ -77,13 +78,15 @@ def drift(animation: Animation, dial: Animation | None, strips: list[Strip], sto
     """The film of the straight way, or else of the training, and as its still the last epoch: what there is to see,
     without the motion. The sheet is the training's."""
     sheet = embed_file(animation, ("png",), store)
-    return Film(animation.prompt, embed_file(dial or animation, ("webp", "gif"), store), strips[-1].picture, sheet)
+    return Film(
+        animation.prompt, embed_file(dial or animation, ("avif", "webp", "gif"), store), strips[-1].picture, sheet
+    )
 
 
 def denoising(animation: Animation, store: Store) -> Film:
     """The film, and its strip as still and sheet."""
     strip = embed_file(animation, ("png",), store)
-    return Film(animation.prompt, embed_file(animation, ("webp", "gif"), store), strip, strip)
+    return Film(animation.prompt, embed_file(animation, MOVING, store), strip, strip)
 
 
 def prompt_strips(prompt: str, samples: list[Sample], store: Store) -> list[Strip]:

@@ -1,12 +1,18 @@
 """Films as a viewer sees them: order, labels, timing, size; and the same bytes again."""
 
+import hashlib
 import io
+import os
+import subprocess
+import sys
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from flows.common.settings import ROOT
 from tasks.animate.encode import film
 from tasks.animate.films import denoising_film, dial_film, training_film
 from tasks.animate.labels import PAPER, write
@@ -17,7 +23,9 @@ from tasks.common.files import file_name
 from tasks.common.records import Animation, Between
 from tasks.common.store import Store
 
-SETTINGS = AnimateSettings(tile=64, sheet_tile=32, frame_ms=300, hold_last_ms=2000)
+SETTINGS = AnimateSettings(
+    tile=64, sheet_tile=32, frame_ms=300, hold_last_ms=2000, formats=("gif", "avif", "webp", "mp4")
+)
 
 
 def opened(animation: Animation, ending: str, store: Store) -> Image.Image:
@@ -41,13 +49,13 @@ def has_colour(pixels: np.ndarray, colour: tuple[int, int, int]) -> bool:
     return bool((np.abs(pixels - np.array(colour)).max(axis=2) <= 6).mean() > 0.01)
 
 
-@pytest.mark.parametrize("ending", ["gif", "webp"])
+@pytest.mark.parametrize("ending", ["gif", "avif", "webp"])
 def test_a_training_film_shows_the_base_model_first_then_every_epoch_with_all_seeds(store, draw, ending):
     samples = [draw("a cat", seed, epoch) for epoch in (4, 0, 2) for seed in (0, 1)]
     image = opened(training_film("a cat", samples, [], SETTINGS, store), ending, store)
     frames = shown(image)
     assert [ms for _, ms in frames] == [1000, 300, 2000]
-    assert image.info["loop"] == 0  # for ever
+    assert image.info.get("loop", 0) == 0  # for ever, as an AVIF always does
     for (pixels, _), epoch in zip(frames, (0, 2, 4), strict=True):
         assert has_colour(pixels, (20 * epoch, 0, 90))
         assert has_colour(pixels, (20 * epoch, 60, 90))
@@ -65,7 +73,7 @@ def test_every_epoch_is_labelled_on_its_frame(store, draw):
     assert differs[:, 0].max() < 40  # above the pictures only
 
 
-@pytest.mark.parametrize("kind", ["gif", "webp"])
+@pytest.mark.parametrize("kind", ["gif", "avif", "webp"])
 def test_equal_neighbours_become_one_frame_and_the_film_keeps_its_length(kind):
     red, blue = Image.new("RGB", (40, 40), "red"), Image.new("RGB", (40, 40), "blue")
     frames = shown(
@@ -110,7 +118,9 @@ def test_the_denoising_film_holds_its_last_picture_and_has_a_still(store, draw):
     assert opened(animation, "png", store).width > 6 * 32
     assert [file.path for file in animation.files] == [
         "denoising/a-cat.gif",
+        "denoising/a-cat.avif",
         "denoising/a-cat.webp",
+        "denoising/a-cat.mp4",
         "denoising/a-cat.png",
     ]
 
@@ -178,3 +188,50 @@ def test_a_dial_film_with_a_hole_says_which_picture_is_missing(store, draw):
         dial_film("a cat", pictures, SETTINGS, store)
     with pytest.raises(AnimateError, match='no picture of "a dog" for a dial film'):
         dial_film("a dog", pictures, SETTINGS, store)
+
+
+def moving(side: int, count: int) -> list[Image.Image]:
+    """A square that goes from left to right over a gradient, and turns from red to blue."""
+    ground = np.linspace(40, 220, side)[:, None, None].repeat(side, 1).repeat(3, 2).astype(np.uint8)
+    frames = []
+    for i in range(count):
+        pixels, at = ground.copy(), round(i / count * (side - 8))
+        pixels[side // 3 : side // 2, at : at + 8] = (255 - 255 * i // count, 30, 255 * i // count)
+        frames.append(Image.fromarray(pixels))
+    return frames
+
+
+@pytest.mark.parametrize("kind", ["gif", "avif", "webp", "mp4"])
+def test_the_same_frames_are_the_same_bytes_in_another_process(kind, tmp_path):
+    """Whatever that process does otherwise: no time, no number of threads, no name is in the file."""
+    code = f"""
+import hashlib
+from flows.common.settings import ROOT
+from tasks.animate.encode import film
+from tests.animate.test_films import moving
+print(hashlib.sha256(film(moving(61, 6), [200, 50, 50, 50, 50, 400], {kind!r})).hexdigest())
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": "2", "TZ": "Asia/Tokyo"}
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == hashlib.sha256(film(moving(61, 6), [200, 50, 50, 50, 50, 400], kind)).hexdigest()
+
+
+def test_an_mp4_shows_every_frame_for_its_time_and_near_enough():
+    """Read by PyAV: 61 px become 62, and each frame is there as often as its time has beats."""
+    frames, times = moving(61, 4), [200, 50, 50, 400]
+    with av.open(io.BytesIO(film(frames, times, "mp4")), "r") as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt, stream.average_rate) == ("h264", "yuv420p", 20)
+        shown = [frame.to_ndarray(format="rgb24").astype(float) for frame in container.decode(stream)]
+    assert shown[0].shape == (62, 62, 3)
+    wanted = [np.asarray(frame).astype(float) for frame, ms in zip(frames, times, strict=True) for _ in range(ms // 50)]
+    assert len(shown) == len(wanted)
+    errors = [np.mean((one[:61, :61] - other) ** 2) for one, other in zip(shown, wanted, strict=True)]
+    assert 10 * np.log10(255**2 / np.mean(errors)) > 28  # dB; of colours at half the resolution
+
+
+def test_films_that_only_a_player_shows_are_refused():
+    with pytest.raises(ValidationError, match="add gif, avif or webp"):
+        AnimateSettings(formats=("mp4",))

@@ -31,7 +31,12 @@ def test_from_pictures_to_a_page(store, draw):
     samples = [draw("a cat", seed, epoch) for epoch in (0, 2) for seed in (0, 1)]
     drift = animate_training.task.fn("a cat", samples, [], SETTINGS)
     film = animate_denoising.task.fn("a cat", [sample.key for sample in samples], SETTINGS)
-    assert [file.path for file in drift.files] == ["training/a-cat.gif", "training/a-cat.webp", "training/a-cat.png"]
+    assert [file.path for file in drift.files] == [
+        "training/a-cat.gif",
+        "training/a-cat.avif",
+        "training/a-cat.mp4",
+        "training/a-cat.png",
+    ]
     assert all(store.has(file.key) for file in (*drift.files, *film.files))
     assert Animation.model_validate_json(drift.model_dump_json()) == drift
     page = GalleryPage(
