@@ -1,6 +1,10 @@
 """Frames between snapshots: the ends are the snapshots' own pictures, the steps are even, and nothing else is kept."""
 
 import io
+import shutil
+import subprocess
+import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from flows.common.settings import ROOT
 from tasks.common.records import Between, Sample, Snapshot
 from tasks.common.store import Store
 from tasks.diffusion.between import read_ends
@@ -141,3 +146,53 @@ def test_frames_are_kept_in_the_store_and_weights_are_not(loaded, store, tmp_pat
     keys = {picture.key for picture in draw_tweens(way, 2, SETTINGS)}
     new = {path.name for path in set(Path(store.root).rglob("*")) - before if path.is_file()}
     assert new == keys
+
+
+DRAW = """
+import sys, torch
+from tasks.common.records import Sample, Snapshot
+from tasks.common.store import Store
+from tasks.diffusion.between import read_ends
+from tasks.diffusion.pipeline import load_base
+from tasks.sample.between import Way, draw_dial
+from tasks.sample.settings import SampleSettings
+
+base, root, settings, *records = sys.argv[1:]
+first, last, *samples = [
+    (Snapshot if '"weights"' in record else Sample).model_validate_json(record) for record in records
+]
+loaded, store = load_base(base, None, "cpu", torch.float32), Store(root)
+way = Way(loaded, read_ends(loaded, first, last, store), first.epoch, last.epoch, store)
+half = len(samples) // 2
+for picture in draw_dial(way, (samples[:half], samples[half:]), SampleSettings.model_validate_json(settings)):
+    print(picture.model_dump_json())
+"""
+
+
+@pytest.mark.slow
+def test_sigkill_among_the_frames_changes_no_byte(base, loaded, store, tmp_path):
+    """Killed when some are drawn, and started again: the same records, keys of the same bytes."""
+    first, last = snapshot(store, 0), trained(loaded, store, 4, 0.6)
+    ends = [of("a cat", drawn(loaded, one, store)) for one in (first, last)]
+    shutil.copytree(store.root, tmp_path / "whole")
+    records = [record.model_dump_json() for record in (first, last, *ends[0], *ends[1])]
+
+    def start(root: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", DRAW, base, str(root), SETTINGS.model_dump_json(), *records]
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+    def objects() -> int:
+        return sum(path.is_file() for path in (Path(store.root) / "objects").rglob("*"))
+
+    whole, _ = start(tmp_path / "whole").communicate()
+    assert len(whole.splitlines()) == 9 * 2
+    before, killed = objects(), start(Path(store.root))
+    while objects() < before + 5 and killed.poll() is None:
+        time.sleep(0.001)
+    killed.kill()
+    assert killed.communicate()[0] == ""
+    again, _ = start(Path(store.root)).communicate()
+    assert again == whole
+    for line in whole.splitlines():
+        key = Between.model_validate_json(line).key
+        assert store.read(key) == Store(str(tmp_path / "whole")).read(key)
