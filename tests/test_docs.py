@@ -14,7 +14,7 @@ from tasks.common.mapped import mapped_task
 from tasks.dataset.task import build
 from tests.commands.test_contributing import EXAMPLE
 
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/seam.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/seam.md", "docs/films.md"]
 TOPS = ("flows", "tasks", "deployments", "samples", "tests", "benchmarks", "docs")
 
 
