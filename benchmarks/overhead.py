@@ -228,7 +228,7 @@ def _finetune(settings: "Settings", collected: "Collected") -> "Finetuned":
 
 def _show(settings: "Settings", finetuned: "Finetuned", store: "Store") -> "Showcased":
     from flows.common.report import Showcased
-    from tasks.animate.films import denoising_film, drift_film
+    from tasks.animate.films import denoising_film, training_film
     from tasks.diffusion.pipeline import best_device, load_base, put_in
     from tasks.sample.denoise import draw_denoising
     from tasks.sample.draw import draw_snapshot
@@ -236,10 +236,10 @@ def _show(settings: "Settings", finetuned: "Finetuned", store: "Store") -> "Show
     loaded, drawn = load_base(settings.finetune.base_model, None, *best_device()), []
     for snapshot in finetuned.training.snapshots:
         put_in(loaded, snapshot, store)
-        drawn += draw_snapshot(loaded.pipe, snapshot.epoch, settings.sample, store)
+        drawn += draw_snapshot(loaded, snapshot.epoch, settings.sample, store)
     denoising = draw_denoising(loaded.pipe, settings.sample, store)
     films = [
-        drift_film(prompt, [s for s in drawn if s.prompt == prompt], settings.animate, store)
+        training_film(prompt, [s for s in drawn if s.prompt == prompt], [], settings.animate, store)
         for prompt in settings.sample.prompts
     ]
     films.append(denoising_film(settings.sample.filmed_prompt, list(denoising), settings.animate, store))

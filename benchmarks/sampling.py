@@ -1,40 +1,63 @@
-"""Pictures a second from one snapshot: batches of many prompts and seeds, against one pipeline call a picture."""
+"""Pictures a second of a showcase: all prompts and seeds of each snapshot in batches, against a fresh pipeline for each
+snapshot and one call a picture."""
 
 from typing import Any
 
 from benchmarks.sidebyside import Result, compare
 
+SNAPSHOTS = 2
+
 
 def measure() -> list[Result]:
-    """The sample profile's base model, 16 pictures of 10 steps."""
+    """The sample profile's base model, prompts, seeds, steps and batches; its own weights stand for a snapshot's."""
     import tempfile
 
     import torch
     from diffusers import StableDiffusionPipeline
 
     from flows.common.settings import load_profile, located
+    from tasks.common.model_id import model_identity
+    from tasks.common.records import Snapshot
     from tasks.common.seeds import generator_for
     from tasks.common.store import Store
-    from tasks.diffusion.pipeline import load_base
+    from tasks.diffusion.loading import load_part
+    from tasks.diffusion.pipeline import load_base, put_in
+    from tasks.diffusion.snapshots import UNET_FILE, save_weights
     from tasks.sample.draw import draw_snapshot
 
     settings = located(load_profile("sample"))
-    sample = settings.sample.model_copy(
-        update={"prompts": settings.sample.prompts[:4], "seeds": (0, 1, 2, 3), "num_inference_steps": 10}
-    )
-    loaded = load_base(settings.finetune.base_model, None, "cpu", torch.float32)
-    pipeline: Any = StableDiffusionPipeline.from_pretrained(settings.finetune.base_model, torch_dtype=torch.float32)
-    pipeline.set_progress_bar_config(disable=True)
+    sample, base = settings.sample, settings.finetune.base_model
+    loaded = load_base(base, None, "cpu", torch.float32)
+    folder = tempfile.TemporaryDirectory(prefix="wikistyle-")
+    store = Store(folder.name)
+    unet: Any = load_part("unet", base, None)
+    scaled = ({name: value * (1 + epoch / 1000) for name, value in unet.state_dict().items()} for epoch in (1, 2))
+    files = [save_weights(UNET_FILE, weights, model_identity(base, None), store) for weights in scaled]
+    snapshots = [
+        Snapshot(epoch=epoch, step=epoch, weights="ema", unet=file, decoder=None, train_loss=None, heldout_loss=None,
+                 decoder_psnr=None) for epoch, file in enumerate(files[:SNAPSHOTS], 1)
+    ]  # fmt: skip
 
     def ours() -> int:
-        with tempfile.TemporaryDirectory() as folder:
-            return len(draw_snapshot(loaded.pipe, 0, sample, Store(folder)))
+        drawn = 0
+        for snapshot in snapshots:
+            put_in(loaded, snapshot, store)
+            drawn += len(draw_snapshot(loaded, snapshot.epoch, sample, store))
+        return drawn
 
     def theirs() -> int:
-        for prompt in sample.prompts:
-            for seed in sample.seeds:
-                pipeline(prompt, guidance_scale=sample.guidance_scale, num_inference_steps=10,
-                         generator=generator_for(seed, "benchmark"))  # fmt: skip
-        return len(sample.prompts) * len(sample.seeds)
+        from safetensors.torch import load_file
 
-    return [compare("sampling: batches against single calls", ours, theirs, "pictures/s", rounds=3)]
+        for file in files[:SNAPSHOTS]:
+            pipeline: Any = StableDiffusionPipeline.from_pretrained(base, torch_dtype=torch.float32)
+            pipeline.set_progress_bar_config(disable=True)
+            pipeline.unet.load_state_dict(load_file(store.path(file.key)))
+            for prompt in sample.prompts:
+                for seed in sample.seeds:
+                    pipeline(prompt, guidance_scale=sample.guidance_scale, generator=generator_for(seed, "benchmark"),
+                             num_inference_steps=sample.num_inference_steps)  # fmt: skip
+        return SNAPSHOTS * len(sample.prompts) * len(sample.seeds)
+
+    with folder:
+        name = "showcase: batches, one pipeline against single calls, one each"
+        return [compare(name, ours, theirs, "pictures/s", rounds=3)]

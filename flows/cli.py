@@ -99,14 +99,30 @@ def profiles() -> None:
 @app.command()
 def show(run: Annotated[str, typer.Argument(help="A run's id, its folder, or latest.")]) -> None:
     """Tell what a run did and where its pictures are."""
-    from flows.common.run_folder import runs_root
+    from flows.common.run_folder import find_run
 
-    runs = runs_root()
-    folder = next((f for f in (Path(run), runs / run) if (f / "summary.json").is_file()), None)
-    if folder is None:
-        known = ", ".join(sorted(p.name for p in runs.glob("[!.]*"))) or "none"
-        raise SettingsError(f"run {run} has no summary.json here or in {runs}/ (there are: {known}); name one of these")
-    print(report(folder.resolve(), json.loads((folder / "summary.json").read_text())))
+    folder = find_run(run)
+    print(report(folder, json.loads((folder / "summary.json").read_text())))
+
+
+@app.command()
+def draw(
+    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    epoch: Annotated[int | None, typer.Option(help="Whose weights; by default the last snapshot's.", min=0)] = None,
+    strength: Annotated[
+        float, typer.Option(help="How far from the base model to that epoch: 0 base, 1 epoch.", min=0, max=1.25)
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Which noise it starts from.", min=0)] = 0,
+    run: Annotated[str, typer.Option(help="A run's id, its folder, or latest.")] = "latest",
+    from_: Annotated[Path | None, typer.Option("--from", help="A picture to start from instead of noise.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The PNG to write; by default named after what it shows.")] = None,
+) -> None:
+    """Draw one picture with a finished run's model, and print where it is."""
+    if not prompt.strip():
+        raise SettingsError("the prompt is empty; say what to draw")
+    from flows.common.draw_one import Wanted, draw_one
+
+    print(draw_one(run, Wanted(prompt, epoch, strength, seed, from_), out))
 
 
 @app.command("sample-wiki")

@@ -14,7 +14,9 @@ from tasks.common.mapped import mapped_task
 from tasks.dataset.task import build
 from tests.commands.test_contributing import EXAMPLE
 
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/seam.md", "docs/measures.md"]
+PAGES = [
+    "README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/seam.md", "docs/measures.md", "docs/films.md",
+]  # fmt: skip
 TOPS = ("flows", "tasks", "deployments", "samples", "tests", "benchmarks", "docs")
 
 

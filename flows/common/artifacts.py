@@ -125,14 +125,15 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def films(animations: Sequence[Animation], store: Store) -> str:
-    """The films that are small enough, as many as there is room for."""
+    """The films that are small enough, as many as there is room for, each in its smallest format."""
     parts: list[str] = []
     room = FILM_BYTES
     for film in animations:
-        gif = next((file for file in film.files if file.path.endswith(".gif")), None)
-        if gif and gif.bytes <= room and (data := _read(gif.key, store)):
-            room -= gif.bytes
-            parts.append(f"*{cell(film.prompt)}*\n\n![{film.kind}]({data_uri(data, 'image/gif')})")
+        moving = {kind: file for file in film.files for kind in ("avif", "webp", "gif") if file.path.endswith(kind)}
+        kind, file = min(moving.items(), key=lambda one: one[1].bytes, default=("", None))
+        if file and file.bytes <= room and (data := _read(file.key, store)):
+            room -= file.bytes
+            parts.append(f"*{cell(film.prompt)}*\n\n![{film.kind}]({data_uri(data, f'image/{kind}')})")
     left = len(animations) - len(parts)
     return "\n\n".join([*parts, *([f"{left} more films are in the run's folder."] if left else [])])
 

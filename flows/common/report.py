@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from tasks.common.errors import WikistyleError
-from tasks.common.records import Animation, DatasetRef, Record, Reject, Sample, Training
+from tasks.common.records import Animation, Between, DatasetRef, Record, Reject, Sample, Training
 from tasks.measure.records import Measured
 
 
@@ -78,11 +78,15 @@ class Finetuned(Record):
 
 
 class Showcased(Record):
-    """What `showcase` hands on; nothing is `measured` in what was kept before there were measures."""
+    """What `showcase` hands on; nothing is `measured` in what was kept before there were measures.
+
+    `between`: the pictures on the way to the last snapshot, and between neighbours.
+    """
 
     samples: tuple[Sample, ...]
     denoising: tuple[str, ...]
     animations: tuple[Animation, ...]
+    between: tuple[Between, ...] = ()
     stages: tuple[StageReport, ...]
     measured: Measured | None = None
 

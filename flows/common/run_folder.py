@@ -13,7 +13,7 @@ from typing import Any
 from flows.common.base_model import base_of
 from flows.common.measuring import released
 from flows.common.report import Collected, Finetuned, Showcased, StageReport
-from flows.common.settings import Settings
+from flows.common.settings import Settings, SettingsError
 from tasks.common.environment import environment
 from tasks.common.files import check_folder, file_name, replace_folder, write_atomically
 from tasks.common.garbage.references import needed_by, refer
@@ -27,6 +27,16 @@ PACKAGES = ("wikistyle", "torch", "diffusers", "transformers", "accelerate", "da
 def runs_root() -> Path:
     """Where the folders of runs lie: `WIKISTYLE_RUNS`, by default `runs` in the current folder."""
     return environment().runs
+
+
+def find_run(run: str) -> Path:
+    """The folder of a finished run by its id, its path or `latest`. Raises SettingsError naming those there are."""
+    runs = runs_root()
+    folder = next((f for f in (Path(run), runs / run) if (f / "summary.json").is_file()), None)
+    if folder is None:
+        known = ", ".join(sorted(p.name for p in runs.glob("[!.]*"))) or "none"
+        raise SettingsError(f"run {run} has no summary.json here or in {runs}/ (there are: {known}); name one of these")
+    return folder.resolve()
 
 
 def new_folder(profile: str) -> Path:
@@ -172,6 +182,9 @@ def summarise(
         summary["epochs"] = [loss.model_dump() for loss in training.losses]
         figures = ("psnr_before", "psnr_after", "lpips_before", "lpips_after")
         summary["decoder"] = {name: getattr(training, name) for name in figures}
+        summary["training"] = training.model_dump(
+            mode="json"
+        )  # what `wikistyle draw` needs: the base, the weights' keys
         summary["snapshots"] = [
             {
                 "epoch": s.epoch,
@@ -182,6 +195,11 @@ def summarise(
         ]
     if showcased and showcased.measured:
         summary |= _judged(showcased.measured)
+    if showcased:
+        summary["films"] = [
+            {"kind": f.kind, "prompt": f.prompt, "frames": f.frames, "bytes": {x.path: x.bytes for x in f.files}}
+            for f in showcased.animations
+        ]
     return summary
 
 

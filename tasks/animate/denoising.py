@@ -2,9 +2,9 @@
 
 from PIL import Image
 
-from tasks.animate.drift import AnimateError, open_picture
 from tasks.animate.layout import Heading, frame
 from tasks.animate.settings import AnimateSettings
+from tasks.animate.shots import AnimateError, open_picture
 from tasks.common.store import Store
 
 

@@ -7,16 +7,17 @@ from functools import lru_cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from PIL import Image
 
-from tasks.animate.drift import by_epoch, open_picture
 from tasks.animate.encode import MIME, WEBP_QUALITY
 from tasks.animate.labels import epoch_label
 from tasks.animate.page import GalleryPage
+from tasks.animate.shots import by_epoch, open_picture
 from tasks.common.curves import loss_curve_svg
 from tasks.common.pictures import data_uri
 from tasks.common.records import Animation, Sample
 from tasks.common.store import Store
 
 MOST_REJECTS_SHOWN = 200
+MOVING = ("avif", "webp", "gif")  # the first that there is: the smallest
 STRIP_TILE = 256  # px: what a phone or a quarter of a page can show
 
 
@@ -54,11 +55,14 @@ def build_gallery(page: GalleryPage, store: Store) -> bytes:
     Raises StoreError when a picture is gone, AnimateError when an epoch lacks a seed.
     """
     prompts = [animation.prompt for animation in page.drift]
+    dial = {animation.prompt: animation for animation in page.dial}
     strips = {prompt: prompt_strips(prompt, list(page.samples), store) for prompt in prompts}
     epochs = sorted({sample.epoch for sample in page.samples})
     html = _template().render(
         page=page,
-        films=[drift(animation, strips[animation.prompt], store) for animation in page.drift],
+        films=[
+            drift(animation, dial.get(animation.prompt), strips[animation.prompt], store) for animation in page.drift
+        ],
         denoising=denoising(page.denoising, store) if page.denoising else None,
         strips=strips,
         epochs=[epoch_label(epoch) for epoch in epochs],
@@ -70,16 +74,19 @@ def build_gallery(page: GalleryPage, store: Store) -> bytes:
     return html.encode()
 
 
-def drift(animation: Animation, strips: list[Strip], store: Store) -> Film:
-    """The film, and as its still the last epoch: what there is to see, without the motion."""
+def drift(animation: Animation, dial: Animation | None, strips: list[Strip], store: Store) -> Film:
+    """The film of the straight way, or else of the training, and as its still the last epoch: what there is to see,
+    without the motion. The sheet is the training's."""
     sheet = embed_file(animation, ("png",), store)
-    return Film(animation.prompt, embed_file(animation, ("webp", "gif"), store), strips[-1].picture, sheet)
+    return Film(
+        animation.prompt, embed_file(dial or animation, ("avif", "webp", "gif"), store), strips[-1].picture, sheet
+    )
 
 
 def denoising(animation: Animation, store: Store) -> Film:
     """The film, and its strip as still and sheet."""
     strip = embed_file(animation, ("png",), store)
-    return Film(animation.prompt, embed_file(animation, ("webp", "gif"), store), strip, strip)
+    return Film(animation.prompt, embed_file(animation, MOVING, store), strip, strip)
 
 
 def prompt_strips(prompt: str, samples: list[Sample], store: Store) -> list[Strip]:

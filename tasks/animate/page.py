@@ -23,7 +23,10 @@ class StageRow(Record):
 
 
 class GalleryPage(Record):
-    """Everything on the page; the pictures are store keys. `settings_json` is shown as it is."""
+    """Everything on the page; the pictures are store keys. `settings_json` is shown as it is.
+
+    `drift` are the films of the training, `dial` those of the straight way, shown in their place where there are any.
+    """
 
     title: str
     wiki_name: str
@@ -39,3 +42,4 @@ class GalleryPage(Record):
     rejects: tuple[Reject, ...]
     settings_json: str
     credits: tuple[Credit, ...]
+    dial: tuple[Animation, ...] = ()

@@ -1,12 +1,12 @@
-"""The animate stage as Prefect tasks: a film for each prompt, and the denoising film."""
+"""The animate stage as Prefect tasks: two films for each prompt, and the denoising film."""
 
 from tasks.animate import films
 from tasks.animate.settings import AnimateSettings
 from tasks.common.caching import cached_task
-from tasks.common.records import Animation, Sample
+from tasks.common.records import Animation, Between, Sample
 from tasks.common.store import Store
 
-VERSION = 1
+VERSION = 2
 
 
 def stored_keys(film: Animation) -> list[str]:
@@ -14,10 +14,18 @@ def stored_keys(film: Animation) -> list[str]:
     return [file.key for file in film.files]
 
 
-@cached_task("animate-drift", VERSION, keys=stored_keys)
-def animate_drift(prompt: str, samples: list[Sample], settings: AnimateSettings) -> Animation:
-    """The film of one prompt through all epochs; hand over that prompt's samples only, they are the cache key."""
-    return films.drift_film(prompt, samples, settings, Store())
+@cached_task("animate-dial", VERSION, keys=stored_keys)
+def animate_dial(prompt: str, between: list[Between], settings: AnimateSettings) -> Animation:
+    """The film of one prompt on the straight way; hand over that prompt's pictures only, they are the cache key."""
+    return films.dial_film(prompt, between, settings, Store())
+
+
+@cached_task("animate-training", VERSION, keys=stored_keys)
+def animate_training(
+    prompt: str, samples: list[Sample], between: list[Between], settings: AnimateSettings
+) -> Animation:
+    """The film of one prompt through all epochs; hand over that prompt's pictures only, they are the cache key."""
+    return films.training_film(prompt, samples, between, settings, Store())
 
 
 @cached_task("animate-denoising", VERSION, keys=stored_keys)

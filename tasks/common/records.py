@@ -157,8 +157,25 @@ class Sample(Record):
     key: str
 
 
+class Between(Record):
+    """One picture drawn from weights on the straight way from the snapshot of epoch `since` to that of `epoch`.
+
+    `strength` is how far, from 0 to 1 (no unit); at the ends it is the snapshots' own sample. `key` is a lossless PNG.
+    """
+
+    prompt: str
+    seed: int
+    since: int
+    epoch: int
+    strength: float
+    key: str
+
+
 class Animation(Record):
-    """One film: `kind` is "drift" or "denoising"; `files` are the same frames as GIF, WebP, …, and a still sheet."""
+    """One film; `files` are the same frames as GIF, WebP, …, and a still sheet.
+
+    `kind` is "dial" (the straight way from the base model to a snapshot), "training" (all snapshots) or "denoising".
+    """
 
     kind: str
     prompt: str

@@ -6,10 +6,12 @@
 import io
 from collections.abc import Callable
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import torch
-from diffusers import StableDiffusionPipeline
-from PIL import Image
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from tasks.common.errors import ModelError
 from tasks.common.seeds import generator_for
@@ -32,13 +34,18 @@ class DrawingSettings(Protocol):
     def width(self) -> int | None: ...
 
 
+# The text encoder is frozen: what a prompt is to one that is loaded stays the same for all snapshots of a training.
+_ENCODED: WeakKeyDictionary[torch.nn.Module, Embeddings] = WeakKeyDictionary()
+
+
 @torch.no_grad()
 def encode(pipe: StableDiffusionPipeline, prompts: list[str]) -> Embeddings:
-    """Each distinct prompt's text embedding, [1, tokens, width], computed once and by itself."""
-    return {
-        prompt: pipe.encode_prompt(prompt, pipe.device, 1, do_classifier_free_guidance=False)[0]
-        for prompt in dict.fromkeys(prompts)
-    }
+    """Each distinct prompt's text embedding, [1, tokens, width], by itself, and once for a loaded text encoder."""
+    known = _ENCODED.setdefault(pipe.text_encoder, {})
+    for prompt in prompts:
+        if prompt not in known:
+            known[prompt] = pipe.encode_prompt(prompt, pipe.device, 1, do_classifier_free_guidance=False)[0]
+    return {prompt: known[prompt] for prompt in prompts}
 
 
 def initial_noise(pipe: StableDiffusionPipeline, seed: int, settings: DrawingSettings) -> torch.Tensor:
@@ -54,7 +61,7 @@ def denoise(
     batch: list[tuple[str, int]],
     embeddings: Embeddings,
     settings: DrawingSettings,
-    each_step: Callable[..., dict] | None = None,
+    each_step: Callable[..., dict[str, torch.Tensor]] | None = None,
 ) -> torch.Tensor:
     """Latents [N, 4, h, w] of a batch of (prompt, seed). `each_step` is diffusers' `callback_on_step_end`."""
     noise = torch.cat([initial_noise(pipe, seed, settings) for _, seed in batch])
@@ -74,6 +81,33 @@ def denoise(
     return drawn.images
 
 
+def redraw(
+    pipe: StableDiffusionPipeline,
+    picture: Image.Image,
+    share: float,
+    asked: tuple[str, int],
+    embeddings: Embeddings,
+    settings: DrawingSettings,
+) -> torch.Tensor:
+    """Latents [1, 4, h, w] that begin at a picture, fitted to the size, under `share` (0 to 1) of the noise (SDEdit,
+    arXiv 2108.01073), by diffusers' own pipeline. The pipeline must be in fp32, as the VAE is."""
+    (prompt, seed), vae_scale = asked, pipe.vae_scale_factor
+    height, width = (side * vae_scale for side in initial_noise(pipe, seed, settings).shape[2:])
+    pipeline: Any = StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline(
+        image=ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS),
+        strength=share,
+        prompt_embeds=embeddings[prompt],
+        negative_prompt_embeds=embeddings[settings.negative_prompt] if settings.guidance_scale > 1 else None,
+        num_inference_steps=settings.num_inference_steps,
+        guidance_scale=settings.guidance_scale,
+        generator=generator_for(seed, "redraw"),
+        eta=0.0,
+        output_type="latent",
+    ).images
+
+
 @torch.no_grad()
 def decode(pipe: StableDiffusionPipeline, latents: torch.Tensor, what: str) -> Image.Image:
     """The RGB picture of one picture's latents [4, h, w]. Raises ModelError naming `what` if it isn't finite."""
@@ -87,8 +121,10 @@ def decode(pipe: StableDiffusionPipeline, latents: torch.Tensor, what: str) -> I
     return pictures[0]
 
 
-def png(picture: Image.Image) -> bytes:
-    """Lossless bytes that depend on the pixels alone: no time, no metadata."""
-    data = io.BytesIO()
-    picture.convert("RGB").save(data, "PNG")
+def png(picture: Image.Image, parameters: str = "") -> bytes:
+    """Lossless bytes that depend on the pixels alone, and on the text of the chunk `parameters`: no time."""
+    data, info = io.BytesIO(), PngInfo()
+    if parameters:
+        info.add_text("parameters", parameters)  # as iTXt where Latin-1 does not do
+    picture.convert("RGB").save(data, "PNG", pnginfo=info)
     return data.getvalue()

@@ -28,8 +28,15 @@ class FinetuneSettings(StageSettings):
     )  # fmt: skip
     snapshot_every: int = Field(
         2, ge=1, title="Snapshot every",
-        description="Epochs between snapshots. Few epochs make smooth films. A multiple of what was made before costs "
-        "nothing; anything else trains the UNet again, to the same bits.",
+        description="Epochs between snapshots, unless snapshot_at says where. Few epochs make smooth films. A multiple "
+        "of what was made before costs nothing; anything else trains the UNet again, to the same bits.",
+    )  # fmt: skip
+    snapshot_at: tuple[float, ...] = Field(
+        (), max_length=1000, title="Snapshot at",
+        description="Shares of the training after which there is a snapshot, 0 to 1, instead of one every so many "
+        "epochs: [0.02, 0.05, 0.1, 0.2, 0.4, 0.7] looks closely at the beginning, where most changes. Each falls "
+        "on the epoch that is nearest; the base model and the last epoch are always there. Empty: snapshot_every "
+        "counts.",
     )  # fmt: skip
     batch_size: int = Field(
         4, ge=1, le=4096, title="Batch size", description="Pictures per process and step. Memory grows with it."
@@ -133,6 +140,23 @@ class FinetuneSettings(StageSettings):
     def _no_is_a_word(cls, value: Any) -> Any:
         return "no" if value is False else value  # YAML reads a bare `no` as false
 
+    @field_validator("snapshot_at")
+    @classmethod
+    def _are_shares(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 <= share <= 1 for share in shares):
+            raise ValueError("a share of the training is less than 0 or more than 1; write 0.1 for a tenth")
+        return shares
+
+    def snapshot_epochs(self) -> list[int]:
+        """The epochs of the snapshots: the base model's (0), those of `snapshot_at` or every n-th, and the last."""
+        if self.snapshot_at:
+            return sorted({0, *(round(share * self.epochs) for share in self.snapshot_at), self.epochs})
+        return sorted({*range(0, self.epochs + 1, self.snapshot_every), self.epochs})
+
     def output_settings(self) -> dict[str, Any]:
-        """Without the base model's address: `model_identity`, which stands for its weights, goes into keys instead."""
-        return {k: v for k, v in super().output_settings().items() if k not in ("base_model", "revision")}
+        """Without the base model's address: `model_identity`, which stands for its weights, goes into keys instead.
+
+        Of the two ways to say where snapshots lie, the one that counts.
+        """
+        without = {"base_model", "revision", "snapshot_every" if self.snapshot_at else "snapshot_at"}
+        return {k: v for k, v in super().output_settings().items() if k not in without}

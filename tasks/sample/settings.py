@@ -75,6 +75,22 @@ class SampleSettings(StageSettings):
         ge=1,
         le=1000,
     )
+    dial_frames: int = Field(
+        default=31,
+        title="Frames of a dial film",
+        description="Pictures on the straight way from the base model to the last snapshot, both ends among them. 31 "
+        "steps are small enough to look like one motion; each costs as many pictures as there are seeds of it.",
+        ge=2,
+        le=241,
+    )
+    dial_seeds: int = Field(
+        default=4,
+        title="Seeds of a dial film",
+        description="The first so many seeds, side by side. Drawing takes frames × prompts × these pictures; 0: no "
+        "dial films.",
+        ge=0,
+        le=16,
+    )
     batch_size: int = working(
         8,
         title="Pictures at once",

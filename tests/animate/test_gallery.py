@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from tasks.animate.films import denoising_film, drift_film
+from tasks.animate.films import denoising_film, training_film
 from tasks.animate.gallery import MOST_REJECTS_SHOWN, build_gallery, duration
 from tasks.animate.page import Credit, GalleryPage, StageRow
 from tasks.animate.settings import AnimateSettings
@@ -29,7 +29,7 @@ def page(store, draw) -> GalleryPage:
         wiki_name="Toons",
         wiki_url="https://wiki.example",
         base_model="A base model",
-        drift=tuple(drift_film(prompt, samples, SETTINGS, store) for prompt in PROMPTS),
+        drift=tuple(training_film(prompt, samples, [], SETTINGS, store) for prompt in PROMPTS),
         denoising=denoising_film("a cat", [sample.key for sample in samples[:3]], SETTINGS, store),
         samples=tuple(samples),
         losses=tuple(EpochLoss(epoch=e, train_loss=0.2 / (e + 1), heldout_loss=0.3 / (e + 1)) for e in range(5)),

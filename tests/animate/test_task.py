@@ -5,7 +5,7 @@ from typing import Any
 from tasks.animate.gallery import build_gallery
 from tasks.animate.page import GalleryPage
 from tasks.animate.settings import AnimateSettings
-from tasks.animate.task import animate_denoising, animate_drift
+from tasks.animate.task import animate_denoising, animate_training
 from tasks.common.records import Animation
 
 SETTINGS = AnimateSettings(tile=64, sheet_tile=32)
@@ -17,11 +17,11 @@ def key(task: Any, **inputs: Any) -> str:
 
 def test_a_film_is_made_again_only_for_other_pictures_or_settings(draw):
     samples = [draw("a cat", 0, epoch) for epoch in (0, 2)]
-    same = key(animate_drift, prompt="a cat", samples=samples, settings=SETTINGS)
-    assert key(animate_drift, prompt="a cat", samples=tuple(samples), settings=SETTINGS) == same
-    assert key(animate_drift, prompt="a cat", samples=samples[:1], settings=SETTINGS) != same
+    same = key(animate_training, prompt="a cat", samples=samples, between=[], settings=SETTINGS)
+    assert key(animate_training, prompt="a cat", samples=tuple(samples), between=[], settings=SETTINGS) == same
+    assert key(animate_training, prompt="a cat", samples=samples[:1], between=[], settings=SETTINGS) != same
     slower = SETTINGS.model_copy(update={"frame_ms": 800})
-    assert key(animate_drift, prompt="a cat", samples=samples, settings=slower) != same
+    assert key(animate_training, prompt="a cat", samples=samples, between=[], settings=slower) != same
     keys = [sample.key for sample in samples]
     films = key(animate_denoising, prompt="a cat", keys=keys, settings=SETTINGS)
     assert key(animate_denoising, prompt="a cat", keys=keys[::-1], settings=SETTINGS) != films
@@ -29,9 +29,14 @@ def test_a_film_is_made_again_only_for_other_pictures_or_settings(draw):
 
 def test_from_pictures_to_a_page(store, draw):
     samples = [draw("a cat", seed, epoch) for epoch in (0, 2) for seed in (0, 1)]
-    drift = animate_drift.task.fn("a cat", samples, SETTINGS)
+    drift = animate_training.task.fn("a cat", samples, [], SETTINGS)
     film = animate_denoising.task.fn("a cat", [sample.key for sample in samples], SETTINGS)
-    assert [file.path for file in drift.files] == ["drift/a-cat.gif", "drift/a-cat.webp", "drift/a-cat.png"]
+    assert [file.path for file in drift.files] == [
+        "training/a-cat.gif",
+        "training/a-cat.avif",
+        "training/a-cat.mp4",
+        "training/a-cat.png",
+    ]
     assert all(store.has(file.key) for file in (*drift.files, *film.files))
     assert Animation.model_validate_json(drift.model_dump_json()) == drift
     page = GalleryPage(

@@ -16,7 +16,7 @@ SCRIPT = BIN / "wikistyle"
 TINY = [
     "--set scrape.max_images=12", "--set caption.num_beams=1", "--set finetune.epochs=1",
     "--set finetune.snapshot_every=1", "--set finetune.decoder_epochs=1", "--set finetune.held_out=0.2",
-    "--set sample.seeds=[0]", "--set sample.num_inference_steps=2",
+    "--set sample.seeds=[0]", "--set sample.num_inference_steps=2", "--set sample.dial_frames=3",
 ]  # fmt: skip
 
 

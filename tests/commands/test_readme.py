@@ -24,6 +24,7 @@ from tests.e2e.ports import free_port
 
 pytestmark = pytest.mark.e2e
 SAMPLE_RUN = """.venv/bin/wikistyle run --set 'sample.prompts=["a pig face", "an alien"]'"""
+DRAW = '.venv/bin/wikistyle draw "a pig face" --strength 0.6 --seed 3'
 LOGIN = 'export PREFECT_API_URL=http://127.0.0.1:4200/api PREFECT_API_AUTH_STRING="$(cat .wikistyle/password)"'
 CASES = {
     "make demo": "test_make (its recipe alone: `wikistyle run` is below)",
@@ -36,6 +37,7 @@ CASES = {
     SAMPLE_RUN: "test_single_settings_and_parts (one epoch on few pictures)",
     ".venv/bin/wikistyle run --only showcase": "test_single_settings_and_parts (few pictures)",
     ".venv/bin/wikistyle show latest": "test_single_settings_and_parts",
+    DRAW: "test_single_settings_and_parts",
     ".venv/bin/wikistyle sample-wiki": "test_a_wiki_of_ones_own",
     ".venv/bin/wikistyle up": "service (on a free port)",
     "wikistyle rehearse": "test_looking_around (its help: SD v1 at its true size takes minutes and 10 GB)",
@@ -182,6 +184,9 @@ def test_single_settings_and_parts(service):
     assert shown.returncode == 0
     assert str(here / "runs") in shown.stdout
     assert (here / "runs" / "latest" / "gallery" / "index.html").is_file()
+    drawn = shell(DRAW, here)
+    assert (drawn.returncode, drawn.stderr) == (0, "")
+    assert (here / drawn.stdout.strip()).read_bytes().startswith(b"\x89PNG")
     again = shell(f".venv/bin/wikistyle run --only showcase {' '.join(TINY)}", here, **home)
     assert again.returncode == 0, again.stderr
     assert "showcase" not in again.stdout

@@ -206,7 +206,7 @@ def tiny_profile(api_url: str, models: Path) -> dict[str, Any]:
             "base_model": str(models / "base"), "resolution": 32, "epochs": 1, "snapshot_every": 1, "batch_size": 4,
             "decoder_epochs": 1, "checkpoint_steps": 1,
         },
-        "sample": {"prompts": ["a cat"], "seeds": [0], "num_inference_steps": 3},
+        "sample": {"prompts": ["a cat"], "seeds": [0], "num_inference_steps": 3, "dial_frames": 3},
         "measure": {"clip_model": "samples/models/clip", "clip_revision": None},
     }  # fmt: skip
 

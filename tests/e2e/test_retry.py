@@ -27,9 +27,9 @@ TASKS = {
     "caption": ["caption_batch"],
     "dataset": ["build", "publish"],
     "finetune": ["finetune"],
-    "sample": ["sample_snapshot", "sample_denoising"],
+    "sample": ["sample_snapshot", "sample_dial", "sample_denoising"],
     "measure": ["measure_wiki"],
-    "animate": ["animate_drift", "animate_denoising"],
+    "animate": ["animate_dial", "animate_training", "animate_denoising"],
 }
 
 
@@ -142,8 +142,14 @@ CASES = {
     "dataset": Case(
         {"dataset": {"repo_id": REPO, "takedown_contact": "a@b.example"}}, taken_repository, {"publish": 1}
     ),
-    "sample": Case({"sample": {"seeds": [1]}}, damaged_snapshot, {"sample_snapshot": 1, "sample_denoising": 1}),
-    "animate": Case({"animate": {"frame_ms": 500}}, damaged_picture, {"animate_drift": 1, "animate_denoising": 1}),
+    "sample": Case(
+        {"sample": {"seeds": [1]}}, damaged_snapshot, {"sample_snapshot": 1, "sample_dial": 2, "sample_denoising": 1}
+    ),
+    "animate": Case(
+        {"animate": {"frame_ms": 500}},
+        damaged_picture,
+        {"animate_dial": 1, "animate_training": 1, "animate_denoising": 1},
+    ),
 }
 
 

@@ -22,6 +22,7 @@ SMALL = [
     "sample.seeds=[0, 1]",
     "sample.num_inference_steps=4",
     "measure.num_inference_steps=2",
+    "sample.dial_frames=5",
 ]
 
 
@@ -64,7 +65,8 @@ def test_a_wiki_becomes_a_model_and_films_and_a_second_run_costs_nothing(prefect
     assert (first["recommended_epoch"], first["recommended_strength"]) in [*points, (None, None)]
     assert {"title", "uploader", "license"} < set(first["nearest"][0]["trained"])
     assert len(list((folder / "samples").rglob("*.png"))) == 3 * 2 * 2
-    assert {p.name for p in (folder / "gifs" / "drift").glob("*.gif")} == {"a-cat-face.gif", "a-robot.gif"}
+    for kind in ("dial", "training"):
+        assert {p.name for p in (folder / "gifs" / kind).glob("*.gif")} == {"a-cat-face.gif", "a-robot.gif"}
     assert (folder / "gallery" / "index.html").stat().st_size > 50_000
     for file in first["files"]:
         assert hashlib.sha256((folder / file["path"]).read_bytes()).hexdigest() == file["sha256"]

@@ -43,7 +43,7 @@ def other_weights(loaded: LoadedPipeline) -> dict[str, torch.Tensor]:
 
 def test_each_prompt_and_seed_gives_one_picture_of_the_models_size_and_the_same_bytes_again(loaded, store):
     finished = []
-    samples = draw_snapshot(loaded.pipe, 2, SETTINGS, store, finished.append)
+    samples = draw_snapshot(loaded, 2, SETTINGS, store, finished.append)
     assert [(s.prompt, s.seed, s.epoch) for s in samples] == [
         ("a cat", 0, 2),
         ("a cat", 7, 2),
@@ -53,15 +53,15 @@ def test_each_prompt_and_seed_gives_one_picture_of_the_models_size_and_the_same_
     assert len(set(keys(samples))) == 4
     assert sum(finished) == 4
     assert pixels(store, samples[0].key).shape == (32, 32, 3)
-    assert keys(draw_snapshot(loaded.pipe, 2, SETTINGS, store)) == keys(samples)
+    assert keys(draw_snapshot(loaded, 2, SETTINGS, store)) == keys(samples)
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm++2m"])
 def test_a_picture_does_not_depend_on_what_else_is_in_its_batch(loaded, store, scheduler):
     settings = SETTINGS.model_copy(update={"scheduler": scheduler})
-    together = draw_snapshot(loaded.pipe, 0, settings, store)
-    alone = draw_snapshot(loaded.pipe, 0, settings.model_copy(update={"batch_size": 1}), store)
-    last = draw_snapshot(loaded.pipe, 0, settings.model_copy(update={"prompts": ("a red car",), "seeds": (7,)}), store)
+    together = draw_snapshot(loaded, 0, settings, store)
+    alone = draw_snapshot(loaded, 0, settings.model_copy(update={"batch_size": 1}), store)
+    last = draw_snapshot(loaded, 0, settings.model_copy(update={"prompts": ("a red car",), "seeds": (7,)}), store)
     for one, other in zip([*together, together[-1]], [*alone, *last], strict=True):
         assert np.abs(pixels(store, one.key) - pixels(store, other.key)).max() <= 1
 
@@ -69,19 +69,19 @@ def test_a_picture_does_not_depend_on_what_else_is_in_its_batch(loaded, store, s
 def test_without_guidance_the_negative_prompt_changes_nothing(loaded, store):
     plain = SETTINGS.model_copy(update={"guidance_scale": 1.0})
     steered = plain.model_copy(update={"negative_prompt": "a house"})
-    assert keys(draw_snapshot(loaded.pipe, 0, plain, store)) == keys(draw_snapshot(loaded.pipe, 0, steered, store))
+    assert keys(draw_snapshot(loaded, 0, plain, store)) == keys(draw_snapshot(loaded, 0, steered, store))
     guided = SETTINGS.model_copy(update={"negative_prompt": "a house"})
-    assert keys(draw_snapshot(loaded.pipe, 0, guided, store)) != keys(draw_snapshot(loaded.pipe, 0, SETTINGS, store))
+    assert keys(draw_snapshot(loaded, 0, guided, store)) != keys(draw_snapshot(loaded, 0, SETTINGS, store))
 
 
 def test_size_can_be_set(loaded, store):
     wide = SETTINGS.model_copy(update={"width": 48, "height": 16})
-    assert pixels(store, draw_snapshot(loaded.pipe, 0, wide, store)[0].key).shape == (16, 48, 3)
+    assert pixels(store, draw_snapshot(loaded, 0, wide, store)[0].key).shape == (16, 48, 3)
 
 
 def test_snapshots_swap_in_and_the_base_model_comes_back(base, store):
     loaded = load_base(base, None, "cpu", torch.float32)
-    first = draw_snapshot(loaded.pipe, 0, SETTINGS, store)
+    first = draw_snapshot(loaded, 0, SETTINGS, store)
     decoder = {
         name: value * 1.2
         for name, value in loaded.pipe.vae.state_dict().items()
@@ -89,10 +89,10 @@ def test_snapshots_swap_in_and_the_base_model_comes_back(base, store):
     }
     encoder = {name: value.clone() for name, value in loaded.pipe.vae.encoder.state_dict().items()}
     put_in(loaded, snapshot(store, 2, unet=other_weights(loaded), decoder=decoder), store)
-    assert set(keys(draw_snapshot(loaded.pipe, 0, SETTINGS, store))).isdisjoint(keys(first))
+    assert set(keys(draw_snapshot(loaded, 0, SETTINGS, store))).isdisjoint(keys(first))
     assert all(torch.equal(encoder[name], value) for name, value in loaded.pipe.vae.encoder.state_dict().items())
     put_in(loaded, snapshot(store, 0), store)
-    assert keys(draw_snapshot(loaded.pipe, 0, SETTINGS, store)) == keys(first)
+    assert keys(draw_snapshot(loaded, 0, SETTINGS, store)) == keys(first)
 
 
 def test_the_denoising_film_goes_from_noise_to_the_very_picture(loaded, store):
@@ -100,7 +100,7 @@ def test_the_denoising_film_goes_from_noise_to_the_very_picture(loaded, store):
     film = draw_denoising(loaded.pipe, settings, store)
     assert len(film) == 4  # noise, steps 2 and 4, the last step
     assert len(set(film)) == 4
-    picture = draw_snapshot(loaded.pipe, 0, settings, store)[0]
+    picture = draw_snapshot(loaded, 0, settings, store)[0]
     assert np.abs(pixels(store, film[-1]) - pixels(store, picture.key)).max() <= 1
 
 
@@ -124,7 +124,7 @@ def test_weights_that_do_not_fit_or_are_broken_say_so(base, store):
         put_in(loaded, snapshot(store, 2, unet={"stray": torch.zeros(1)}), store)
     put_in(loaded, broken, store)
     with pytest.raises(ModelError, match=r'"a cat", seed 0, epoch 4 isn\'t finite'):
-        draw_snapshot(loaded.pipe, 4, SETTINGS, store)
+        draw_snapshot(loaded, 4, SETTINGS, store)
 
 
 def test_weights_already_in_place_are_not_read_again(base, store):

@@ -87,7 +87,7 @@ def test_each_picture_is_the_one_diffusers_own_pipeline_draws(option, base, plai
     settings = SETTINGS.model_copy(update=OPTIONS[option])
     loaded = load_base(base, None, "cpu", torch.float32)
     put_in(loaded, snapshot(store, 2, unet=told_apart(loaded.pipe.unet.state_dict())), store)
-    samples = draw_snapshot(loaded.pipe, 2, settings, store)
+    samples = draw_snapshot(loaded, 2, settings, store)
     assert [(s.prompt, s.seed) for s in samples] == [(p, s) for p in settings.prompts for s in settings.seeds]
     height, width = (settings.height or 32) // 4, (settings.width or 32) // 4
     wanted = [call(plain, s.prompt, noise_of(s.seed, height, width), settings) for s in samples]

@@ -69,7 +69,7 @@ def standing_memory(sizes: Sizes, settings: FinetuneSettings) -> int:
 
 def snapshot_epochs(settings: FinetuneSettings) -> int:
     """How many snapshots a training writes; that of epoch 0 is the base model and takes no room."""
-    return -(-settings.epochs // settings.snapshot_every)
+    return len(settings.snapshot_epochs()) - 1
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def check_disk(needed: dict[Path, int]) -> None:
         if wanted > free:
             raise ResourceError(
                 f"the training will write {wanted / GIB:.2f} GiB to the disk of {folder}, which has {free / GIB:.2f} "
-                "GiB free; raise snapshot_every, lower epochs, or free the disk"
+                "GiB free; ask for fewer snapshots, lower epochs, or free the disk"
             )
 
 

@@ -14,11 +14,11 @@ from tasks.finetune.settings import FinetuneSettings
 from tasks.finetune.training.steps import plan
 
 # A new setting is in both keys until it is named here.
-NOT_FOR_UNET = ("snapshot_every", "decoder_epochs", "decoder_learning_rate", "decoder_batch_size")
+NOT_FOR_UNET = ("snapshot_every", "snapshot_at", "decoder_epochs", "decoder_learning_rate", "decoder_batch_size")
 NOT_FOR_DECODER = (
-    "epochs", "snapshot_every", "batch_size", "gradient_accumulation", "learning_rate", "lr_schedule", "warmup_steps",
-    "weight_decay", "adam_beta2", "ema_decay", "caption_dropout", "min_snr_gamma", "offset_noise", "lora_rank",
-    "optimizer", "processes",
+    "epochs", "snapshot_every", "snapshot_at", "batch_size", "gradient_accumulation", "learning_rate", "lr_schedule",
+    "warmup_steps", "weight_decay", "adam_beta2", "ema_decay", "caption_dropout", "min_snr_gamma", "offset_noise",
+    "lora_rank", "optimizer", "processes",
 )  # fmt: skip
 
 
@@ -45,15 +45,10 @@ def _without(settings: FinetuneSettings, names: tuple[str, ...]) -> dict[str, An
     return {name: value for name, value in settings.output_settings().items() if name not in names}
 
 
-def snapshot_epochs(settings: FinetuneSettings) -> list[int]:
-    """The epochs of the snapshots: the base model's, every n-th, and the last."""
-    return sorted({*range(0, settings.epochs + 1, settings.snapshot_every), settings.epochs})
-
-
 def unet_steps(count: int, settings: FinetuneSettings, processes: int) -> dict[int, int]:
     """Epoch → optimizer steps done at its end, of each of the UNet's snapshots; `count` pictures are trained on."""
     per_epoch = plan(count, settings, processes)[1]
-    return {epoch: epoch * per_epoch for epoch in snapshot_epochs(settings)}
+    return {epoch: epoch * per_epoch for epoch in settings.snapshot_epochs()}
 
 
 def decoder_plan(count: int, settings: FinetuneSettings) -> tuple[int, int]:
@@ -69,5 +64,5 @@ def decoder_steps(count: int, settings: FinetuneSettings) -> dict[int, int]:
     """
     steps = decoder_plan(count, settings)[1] * settings.decoder_epochs
     return {
-        epoch: max(1, round(steps * epoch / settings.epochs)) if epoch else 0 for epoch in snapshot_epochs(settings)
+        epoch: max(1, round(steps * epoch / settings.epochs)) if epoch else 0 for epoch in settings.snapshot_epochs()
     }

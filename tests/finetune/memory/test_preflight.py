@@ -70,7 +70,7 @@ def test_the_budget_is_said_before_the_first_step(dataset, base, store, tmp_path
 
 def test_too_little_disk_stops_it_in_one_line(tmp_path):
     check_disk({tmp_path: 1000, tmp_path / "not" / "yet" / "there": 1000})
-    with pytest.raises(ResourceError, match="raise snapshot_every") as error:
+    with pytest.raises(ResourceError, match="ask for fewer snapshots") as error:
         check_disk({tmp_path: 2**60, tmp_path / "b": 2**60})
     assert str(2 * 2**60 // GIB) in str(error.value)  # both are on one disk
     assert "\n" not in str(error.value)

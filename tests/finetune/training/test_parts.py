@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tasks.common.records import Training
 from tasks.common.store import Store
@@ -145,3 +146,33 @@ def test_a_part_that_another_process_trains_is_waited_for(dataset, base, store, 
             )  # fmt: skip
     assert [line for line in said if "waiting" in line] == [f"another process trains in {folder}; waiting for it"]
     assert trained(dataset, settings_for(base, epochs=6), tmp_path / "t", store)[1]["unet"] == 8
+
+
+EARLY = (0, 0.05, 0.25, 0.5)
+
+
+def test_snapshots_can_lie_closer_at_the_beginning(after, tmp_path, store):
+    """Shares of the training fall on the nearest epochs; the snapshots are those of a training that made them all."""
+    assert settings_for("b", epochs=20, snapshot_at=(0.02, 0.04, 0.1, 0.3, 1.0)).snapshot_epochs() == [0, 1, 2, 6, 20]
+    assert settings_for("b", epochs=5, snapshot_every=2).snapshot_epochs() == [0, 2, 4, 5]
+    assert after({"epochs": 4, "snapshot_every": 1}, then={"epochs": 4, "snapshot_at": EARLY}) == (0, 0)
+    assert after({"epochs": 4, "snapshot_at": EARLY, "snapshot_every": 3}, then={"snapshot_at": EARLY}) == (0, 0)
+
+
+def test_a_training_stopped_between_uneven_snapshots_goes_on_to_the_same_bits(dataset, base, store, tmp_path):
+    settings, done = settings_for(base, epochs=6, snapshot_at=EARLY), []
+    with pytest.raises(Interrupted):
+        run(
+            dataset, settings, tmp_path / "t", store,
+            report=lambda stage, step: done.append(step.step), stopping=lambda: len(done) == 7,
+        )  # fmt: skip
+    result, steps = trained(dataset, settings, tmp_path / "t", store)
+    assert steps["unet"] == 24 - 7
+    assert [snapshot.epoch for snapshot in result.snapshots] == [0, 2, 3, 6]
+    assert result == run(dataset, settings, tmp_path / "fresh", store)
+
+
+@pytest.mark.parametrize("shares", [(0.5, 1.2), (-0.1,)])
+def test_what_is_no_share_of_a_training_is_refused(shares):
+    with pytest.raises(ValidationError, match=r"write 0\.1 for a tenth"):
+        settings_for("b", snapshot_at=shares)

@@ -15,7 +15,7 @@ from tasks.common.pictures import contact_sheet
 from tasks.common.records import DatasetRef, Reject
 from tests.flows.test_wikistyle import SMALL, run_pipeline
 
-PICTURE = re.compile(r"!\[[^\]]*\]\(data:image/(jpeg|gif);base64,([^)]+)\)")
+PICTURE = re.compile(r"!\[[^\]]*\]\(data:image/(jpeg|gif|avif);base64,([^)]+)\)")
 
 
 def pictures_in(markdown: str) -> list[Image.Image]:
