@@ -48,7 +48,7 @@ class MeasureSettings(StageSettings):
         title="Guidance scale",
         description="As for the samples: how strongly a prompt is followed.",
     )
-    negative_prompt: str = Field("", title="Negative prompt", description="What to steer away from.")
+    negative_prompt: str = Field(default="", title="Negative prompt", description="What to steer away from.")
     height: int | None = Field(
         default=None,
         ge=16,
