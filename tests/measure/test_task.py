@@ -27,7 +27,7 @@ def trained(store) -> Snapshot:
     return snapshot(store, 2, unet={"w": torch.ones(1)})
 
 
-def key(task: Any, settings: MeasureSettings = SETTINGS, **inputs: Any) -> str:
+def key(task: Any, settings: Any = SETTINGS, **inputs: Any) -> str:
     return task.task.cache_policy.compute_key(None, inputs | {"settings": settings}, {})
 
 
@@ -52,8 +52,7 @@ def test_a_point_is_drawn_again_only_for_what_it_draws(trained):
         {"reference": REFERENCE.model_copy(update={"copy_likeness": 0.8})},
         {"settings": changed(batch_size=1, strengths=(0.5,), composition_kept=0.1, release_epoch=2)},
     ):
-        settings: Any = change.pop("settings", SETTINGS)
-        assert key(draw_point, settings, **(inputs | change)) == same
+        assert key(draw_point, **({"settings": SETTINGS} | inputs | change)) == same
     for change in (
         {"base": BaseModel(model="here", revision=None, identity="other")},
         {"snapshot": trained.model_copy(update={"unet": None})},
@@ -62,8 +61,7 @@ def test_a_point_is_drawn_again_only_for_what_it_draws(trained):
         {"settings": changed(seeds=(1,))},
         {"settings": changed(num_inference_steps=3)},
     ):
-        settings = change.pop("settings", SETTINGS)
-        assert key(draw_point, settings, **(inputs | change)) != same
+        assert key(draw_point, **({"settings": SETTINGS} | inputs | change)) != same
 
 
 def test_the_wiki_is_measured_again_for_its_rows_alone(store):

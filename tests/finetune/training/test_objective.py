@@ -3,6 +3,7 @@
 # diffusers types some calls too narrowly.
 # pyright: reportCallIssue=false
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -102,7 +103,7 @@ def test_without_held_out_pictures_there_is_no_held_out_loss():
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_the_probe_is_as_many_trained_pictures_at_the_very_same_noise(batch):
     """The same ones in whatever order they are trained, and all of them when more are held out."""
-    held, few = latents_of(3), 2
+    held, few = replace(latents_of(3), ids=("held 0", "held 1", "held 2")), 2
     trained = latents_of(5)
     data = TrainingData(trained, TEXT, held, TEXT)
     rows = sorted(range(5), key=lambda row: seed_for(0, "probe", trained.ids[row]))

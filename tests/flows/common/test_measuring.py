@@ -6,6 +6,7 @@ import torch
 from flows.common.artifacts import measures_table
 from flows.common.base_model import base_in
 from flows.common.measuring import measure, released
+from flows.common.preflight import CheckError, check
 from flows.common.report import Finetuned, Showcased
 from flows.common.run_folder import summarise, write_run
 from flows.common.settings import load_profile
@@ -74,8 +75,10 @@ def test_the_models_weights_are_those_of_the_recommended_point(training, base, t
     settings = load_profile("sample", [f"finetune.base_model={base}"])
     showcased = Showcased(samples=(), denoising=(), animations=(), stages=(), measured=measured(*found))
     write_run(tmp_path / "run", settings, None, Finetuned(training=training, stages=()), showcased, Store())
-    bias = UNet2DConditionModel.from_pretrained(tmp_path / "run" / "model" / "unet").conv_in.bias.float()  # type: ignore[union-attr]
-    own = UNet2DConditionModel.from_pretrained(base, subfolder="unet").conv_in.bias.float()  # type: ignore[union-attr]
+    bias = (
+        UNet2DConditionModel.from_pretrained(tmp_path / "run" / "model" / "unet").state_dict()["conv_in.bias"].float()
+    )
+    own = UNet2DConditionModel.from_pretrained(base, subfolder="unet").state_dict()["conv_in.bias"].float()
     assert torch.allclose(bias, own * 0 + wanted if wanted else own / 2 + 2, atol=2e-3)
 
 
@@ -105,3 +108,10 @@ def test_what_cannot_be_measured_is_said_and_stops_nothing(training, base, prefe
     assert (found.recommendation.epoch, report.items_out) == (None, 0)
     alone = training.model_copy(update={"snapshots": training.snapshots[:1]})
     assert measure(alone, (), settings)[0].recommendation.because.endswith("there is one snapshot only.")
+
+
+def test_a_clip_that_is_not_there_is_told_before_the_first_stage(tmp_path, monkeypatch):
+    monkeypatch.setenv("WIKISTYLE_STORE", str(tmp_path / "store"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckError, match=r"model .*empty \(measure\.clip_model\) has no config\.json"):
+        check(load_profile("sample", [f"measure.clip_model={tmp_path / 'empty'}"]))
