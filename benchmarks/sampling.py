@@ -43,8 +43,9 @@ def measure() -> list[Result]:
         from safetensors.torch import load_file
 
         for snapshot in snapshots:
-            pipeline: Any = StableDiffusionPipeline.from_pretrained(base, torch_dtype=torch.float32)
+            pipeline: Any = StableDiffusionPipeline.from_pretrained(base, dtype=torch.float32)
             pipeline.set_progress_bar_config(disable=True)
+            assert snapshot.unet
             pipeline.unet.load_state_dict(load_file(store.path(snapshot.unet.key)))
             for prompt in sample.prompts:
                 for seed in sample.seeds:
