@@ -10,7 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.context import FlowRunContext
 
 from flows.common.report import Shown, StageReport
-from tasks.common.pictures import contact_sheet, data_uri
+from tasks.common.pictures import contact_sheet, data_uri, evenly
 from tasks.common.records import Animation, CaptionedImage, DatasetRef, Jpeg, Reject, Sample
 from tasks.common.store import Store, StoreError
 
@@ -73,14 +73,14 @@ def rejects_table(rejects: Sequence[Reject]) -> str:
 
 def jpegs_sheet(jpegs: Sequence[Jpeg], store: Store) -> str:
     """Pictures from evenly through the set."""
-    chosen = _evenly(sorted(jpegs, key=lambda jpeg: jpeg.key), PICTURES)
+    chosen = evenly(sorted(jpegs, key=lambda jpeg: jpeg.key), PICTURES)
     return _sheet("Some of the pictures", [_read(jpeg.key, store) for jpeg in chosen], 8)
 
 
 def captions_table(rows: Sequence[CaptionedImage], store: Store) -> str:
     """Pictures with what was said of them."""
     lines = ["| picture | caption |", "|---|---|"]
-    for row in _evenly(sorted(rows, key=lambda row: row.jpeg.key), CAPTIONS):
+    for row in evenly(sorted(rows, key=lambda row: row.jpeg.key), CAPTIONS):
         thumbnail = data_uri(contact_sheet([_read(row.jpeg.key, store)], 1, 72))
         lines.append(f"| ![{_cell(row.jpeg.original.image.title)}]({thumbnail}) | {_cell(row.text)} |")
     return "\n".join(lines)
@@ -88,7 +88,7 @@ def captions_table(rows: Sequence[CaptionedImage], store: Store) -> str:
 
 def samples_sheet(samples: Sequence[Sample], store: Store) -> str:
     """One row for each prompt, its first seed at each snapshot, from the base model to the last epoch."""
-    epochs = _evenly(sorted({sample.epoch for sample in samples}), EPOCHS)
+    epochs = evenly(sorted({sample.epoch for sample in samples}), EPOCHS)
     prompts = list(dict.fromkeys(sample.prompt for sample in samples))[:PROMPTS]
     first = {(sample.prompt, sample.epoch): sample.key for sample in reversed(samples)}
     label = f"Epochs {', '.join(map(str, epochs))} of {'; '.join(prompts)}"
@@ -118,11 +118,6 @@ def _read(key: str, store: Store) -> bytes | None:
 
 def _sheet(label: str, pictures: list[bytes | None], columns: int) -> str:
     return f"{label}:\n\n![{_cell(label)}]({data_uri(contact_sheet(pictures, columns))})" if pictures else ""
-
-
-def _evenly(items: Sequence, count: int) -> list:
-    count = min(count, len(items))
-    return [items[i * (len(items) - 1) // max(1, count - 1)] for i in range(count)]
 
 
 def _cell(text: str) -> str:

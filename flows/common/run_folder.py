@@ -85,10 +85,10 @@ def write_run(
         if shown:
             _write_pictures(partial, shown, store)
         if shown and finetuned:
-            from flows.common.gallery import gallery_html
+            from flows.common.gallery import gallery_files
 
-            html = gallery_html(settings, collected, finetuned, shown, store)
-            write_atomically(partial / "gallery" / "index.html", html.encode())
+            for name, data in gallery_files(settings, collected, finetuned, shown, store).items():
+                write_atomically(partial / "gallery" / name, data)
         summary.update(summarise(settings, collected, finetuned, shown), files=_files(partial))
         write_atomically(partial / "summary.json", (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
 

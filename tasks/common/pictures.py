@@ -3,8 +3,11 @@
 import base64
 import io
 from collections.abc import Sequence
+from typing import TypeVar
 
 from PIL import Image, ImageOps
+
+T = TypeVar("T")
 
 
 def contact_sheet(pictures: Sequence[bytes | None], columns: int, cell: int = 96) -> bytes:
@@ -26,6 +29,12 @@ def contact_sheet(pictures: Sequence[bytes | None], columns: int, cell: int = 96
     out = io.BytesIO()
     sheet.save(out, "JPEG", quality=82)
     return out.getvalue()
+
+
+def evenly(items: Sequence[T], count: int) -> list[T]:
+    """At most `count` of the items from evenly through them, the first and the last among them."""
+    count = min(count, len(items))
+    return [items[i * (len(items) - 1) // max(1, count - 1)] for i in range(count)]
 
 
 def data_uri(data: bytes, mime: str = "image/jpeg") -> str:
