@@ -145,5 +145,5 @@ def _row(prompt: str, row: Sequence[Dialled | None], where: str) -> list[Dialled
 
 def _shot(row: Sequence[Dialled], pool: Pictures) -> Shot:
     epoch, strength = row[0].epoch, row[0].strength
-    label = "base model" if strength == 0 else f"{strength:.2f} of the way"
+    label = "base model" if strength == 0 else f"{strength:.2f} of the way to {epoch_label(epoch)}"
     return Shot(label, epoch, strength, tuple(pool.use(picture.key) for picture in row))

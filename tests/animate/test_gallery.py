@@ -13,99 +13,27 @@ from selectolax.lexbor import LexborHTMLParser
 
 from tasks.animate import gallery
 from tasks.animate.drift import AnimateError
-from tasks.animate.films import drift_film
 from tasks.animate.gallery import MOST_REJECTS_SHOWN, build_gallery
 from tasks.animate.page import (
-    Anchor,
-    Anchors,
-    Cost,
-    Credit,
-    Dialled,
-    Figure,
     GalleryPage,
-    Measured,
-    MeasureRow,
-    Nearest,
     Recommended,
-    StageRow,
-    WikiPicture,
 )  # fmt: skip
-from tasks.animate.settings import AnimateSettings
 from tasks.animate.share import share_sheet
 from tasks.animate.words import duration, name, size
 from tasks.common.curves import loss_curve_svg
-from tasks.common.records import EpochLoss, Reject
+from tasks.common.records import EpochLoss
 from tasks.common.store import Store
-
-SETTINGS = AnimateSettings(tile=64, sheet_tile=32)
-PROMPTS, EPOCHS, SEEDS = ("a cat", "a <red> car"), (0, 2, 4), (0, 1)
+from tests.animate.pages import PROMPTS, SEEDS, full_page, small_page
 
 
 @pytest.fixture
 def page(store, draw) -> GalleryPage:
-    samples = [draw(prompt, seed, epoch) for prompt in PROMPTS for epoch in EPOCHS for seed in SEEDS]
-    return GalleryPage(
-        title="Drawing like <Toons>",
-        wiki_name="Toons",
-        wiki_url="https://wiki.example",
-        base_model="A base model",
-        base_source="/models/base",
-        films=tuple(drift_film(prompt, samples, SETTINGS, store) for prompt in PROMPTS),
-        denoising=tuple(sample.key for sample in samples[:3]),
-        denoising_prompt="a cat",
-        samples=tuple(samples),
-        losses=tuple(EpochLoss(epoch=e, train_loss=0.2 / (e + 1), heldout_loss=0.3 / (e + 1)) for e in range(5)),
-        recommended_epoch=2,
-        images_trained=1234,
-        cost=Cost(
-            stages=(StageRow(stage="convert", came_in=1300, out=1234, rejected=66, ran=40, cached=2, seconds=75.2),)
-        ),
-        rejects=(Reject(title="File:<script>alert(1)</script>.png", sha1="0" * 40, stage="convert", reason="torn"),),
-        settings_json='{"tile": 64}',
-        credits=(Credit(text="Drawings: Toons, CC BY-SA 4.0", url="https://toons.example"), Credit(text="A base")),
-    )  # fmt: skip
-
-
-def own(draw: Any, n: int) -> WikiPicture:
-    """The n-th drawing of a wiki; its colour is like no sample's."""
-    return WikiPicture(
-        key=draw("own", n, 12).key, title=f"File:Thing <{n}>.png", uploader="Ann <b>", license="CC-BY-SA-4.0",
-        page_url=f"https://wiki.example/{n}", caption=f"a thing, {n}",
-    )  # fmt: skip
+    return small_page(store, draw)
 
 
 @pytest.fixture
 def judged(page, draw) -> GalleryPage:
-    """The same page with all that can be on it."""
-
-    def dialled(prompt: str, seed: int, epoch: int, strength: float) -> Dialled:
-        key = draw(prompt, seed, round(10 * strength) if epoch == 4 else epoch).key
-        return Dialled(prompt=prompt, seed=seed, epoch=epoch, strength=strength, key=key)
-
-    rows = [
-        MeasureRow(
-            epoch=e, strength=s, style_distance=Figure(value=9 - e * s, low=8 - e * s, high=10 - e * s),
-            copies=Figure(value=0.05, low=0, high=0.1), heldout_loss=0.1, probe_loss=0.09,
-        )
-        for e in EPOCHS for s in ((1.0,) if e == 0 else (0.5, 1.0))
-    ]  # fmt: skip
-    return page.model_copy(
-        update={
-            "straight": tuple(dialled(p, s, 4, t) for p in PROMPTS for t in (0, 0.5, 1) for s in SEEDS),
-            "dial": tuple(dialled("a cat", s, e, t) for e in (2, 4) for t in (0, 0.5, 1, 1.25) for s in SEEDS),
-            "measured": Measured(
-                rows=tuple(rows),
-                anchors=Anchors(style_distance=Anchor(base=9, wiki=1.5)),
-                recommended=Recommended(epoch=4, strength=0.5, because="Nearest to the wiki <of all>."),
-            ),
-            "nearest": tuple(
-                Nearest(sample=dialled("a cat", s, 4, 0.5), trained=own(draw, s), similarity=0.7, copied=s == 1)
-                for s in SEEDS
-            ),
-            "dataset": tuple(own(draw, n) for n in range(14)),
-            "dataset_rows": 99,
-        }
-    )
+    return full_page(page, draw)
 
 
 def parsed(page: GalleryPage, store: Store) -> LexborHTMLParser:
@@ -176,8 +104,8 @@ def test_the_straight_way_is_the_first_film_and_without_it_the_training(page, ju
     data = shots(html, "#film")
     assert [(label, strength) for label, _, strength, _ in data["shots"]] == [
         ("base model", 0),
-        ("0.50 of the way", 0.5),
-        ("1.00 of the way", 1),
+        ("0.50 of the way to epoch 4", 0.5),
+        ("1.00 of the way to epoch 4", 1),
     ]
     assert is_colour(picture(html, data["shots"][1][3][1]), 5, 1)
     assert len(html.css("#ways .player")) == len(PROMPTS) - 1
