@@ -7,6 +7,7 @@ import resource
 import sys
 from pathlib import Path
 
+from flows.common.gallery_inputs import measured_of, nearest_of, straight_of
 from flows.common.report import Collected, Finetuned, Shown
 from flows.common.settings import Settings
 from tasks.animate.gallery import build_gallery
@@ -41,7 +42,7 @@ def gallery_page(
     """What the page of one run shows."""
     from tasks.finetune.result import turning_point
 
-    training = finetuned.training
+    training, measured = finetuned.training, getattr(shown, "measured", None)
     return GalleryPage(
         title=f"{collected.site_name if collected else settings.profile}: a style arriving",
         wiki_name=collected.site_name if collected else settings.profile,
@@ -50,12 +51,15 @@ def gallery_page(
         base_source="@".join(filter(None, (training.base_model, training.base_revision))),
         samples=shown.samples,
         films=shown.animations,
+        straight=straight_of(getattr(shown, "between", ())),
         denoising=shown.denoising,
         denoising_prompt=settings.sample.filmed_prompt,
         frame_ms=settings.animate.frame_ms,
         hold_last_ms=settings.animate.hold_last_ms,
         losses=training.losses,
         recommended_epoch=turning_point(training),
+        measured=measured_of(measured) if measured else None,
+        nearest=nearest_of(measured) if measured else (),
         images_trained=training.images_trained,
         dataset=drawings(collected, store),
         dataset_rows=collected.dataset.rows if collected else 0,

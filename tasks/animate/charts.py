@@ -6,9 +6,10 @@ from typing import Literal
 from tasks.animate.page import Anchor, Figure, Measured, MeasureRow
 from tasks.common.curves import Level, Point, curve_svg
 
-Judged = Literal["style_distance", "prompt_agreement", "composition", "copies"]
+Judged = Literal["style_distance", "style_way", "prompt_agreement", "composition", "copies"]
 MEASURES: dict[Judged, tuple[str, str]] = {
     "style_distance": ("Style distance", "How far its pictures lie from the wiki's drawings. Less is nearer."),
+    "style_way": ("Share of the way", "How much of the way from the base's style to the wiki's is gone."),
     "prompt_agreement": ("Prompt agreement", "How well a picture shows what was asked for. More is better."),
     "composition": ("Composition kept", "How much of the base model's picture is still there. 1 is all of it."),
     "copies": ("Copies", "Share of pictures nearer to a trained drawing than held-out drawings are. Less is better."),

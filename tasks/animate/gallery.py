@@ -34,7 +34,7 @@ class Download:
 
     name: str
     href: str
-    ending: str
+    what: str
     bytes: int
 
 
@@ -212,8 +212,8 @@ def _downloads(films: tuple[Animation, ...], store: Store) -> dict[str, list[Dow
             if file is inside and file.bytes <= room:
                 room -= file.bytes
                 href = data_uri(store.read(file.key), MIMES.get(ending, "application/octet-stream"))
-            what = "sheet" if ending == "png" else film.kind
-            found[film.prompt].append(Download(f"{what}-{path.name}", href, f"{what}, {ending}", file.bytes))
+            what = f"{film.kind} sheet" if ending == "png" else film.kind
+            found[film.prompt].append(Download(f"{film.kind}-{path.name}", href, f"{what}, {ending}", file.bytes))
     return found
 
 

@@ -68,13 +68,15 @@ class Figure(Record):
 class MeasureRow(Record):
     """All that was measured of one epoch at one strength; None where it was not.
 
-    `style_distance` is a CMMD × 1000 (less is nearer to the wiki), `prompt_agreement` a CLIP score, `composition` a
-    similarity with the base's picture, `copies` a share of pictures; the losses have no unit, the PSNR is in dB.
+    `style_distance` is a CMMD × 1000 (less is nearer to the wiki), `style_way` the same as a share of the way
+    from the base (0) to the wiki (1), `prompt_agreement` a CLIP score, `composition` a similarity with the base's
+    picture, `copies` a share of pictures; the losses have no unit, the PSNR is in dB.
     """
 
     epoch: int
     strength: float
     style_distance: Figure | None = None
+    style_way: Figure | None = None
     prompt_agreement: Figure | None = None
     composition: Figure | None = None
     copies: Figure | None = None
@@ -94,6 +96,7 @@ class Anchors(Record):
     """The anchors of each measure that has any."""
 
     style_distance: Anchor = Anchor()
+    style_way: Anchor = Anchor(base=0, wiki=1)
     prompt_agreement: Anchor = Anchor()
     composition: Anchor = Anchor()
     copies: Anchor = Anchor()

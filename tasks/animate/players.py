@@ -101,7 +101,7 @@ def straight_player(name: str, pictures: Sequence[Dialled], times: Times, pool: 
     shots = []
     for strength in sorted({picture.strength for picture in pictures}):
         row = _row(prompt, [found.get((strength, seed)) for seed in seeds], f"strength {strength:g}")
-        shots.append(_shot(row, pool))
+        shots.append(_shot(row, _way_label(strength, row[0].epoch), pool))
     quick = Times(max(40, times.frame // 4), times.last)
     return Player(name, (prompt,), seeds, tuple(shots), pool.size(pictures[0].key), quick, autoplay=True)
 
@@ -115,8 +115,9 @@ def style_dial(pictures: Sequence[Dialled], at: tuple[int | None, float | None],
     shots = []
     for epoch in epochs:
         for strength in strengths:
-            row = [found.get((epoch, strength, seed)) for seed in seeds]
-            shots.append(_shot(_row(prompt, row, f"{epoch_label(epoch)} at {strength:g}"), pool))
+            label = f"{epoch_label(epoch)}, strength {strength:g}"
+            row = _row(prompt, [found.get((epoch, strength, seed)) for seed in seeds], label)
+            shots.append(_shot(row, "base model" if strength == 0 else label, pool))
     start = epochs[-1] if at[0] is None else at[0], 1.0 if at[1] is None else at[1]
     nearest = (
         min(range(len(epochs)), key=lambda i: abs(epochs[i] - start[0])),
@@ -143,7 +144,12 @@ def _row(prompt: str, row: Sequence[Dialled | None], where: str) -> list[Dialled
     return whole
 
 
-def _shot(row: Sequence[Dialled], pool: Pictures) -> Shot:
-    epoch, strength = row[0].epoch, row[0].strength
-    label = "base model" if strength == 0 else f"{strength:.2f} of the way to {epoch_label(epoch)}"
-    return Shot(label, epoch, strength, tuple(pool.use(picture.key) for picture in row))
+def _shot(row: Sequence[Dialled], label: str, pool: Pictures) -> Shot:
+    return Shot(label, row[0].epoch, row[0].strength, tuple(pool.use(picture.key) for picture in row))
+
+
+def _way_label(strength: float, epoch: int) -> str:
+    """A point of the straight way; its ends have names of their own."""
+    if strength == 0:
+        return "base model"
+    return epoch_label(epoch) if strength == 1 else f"strength {strength:.2f}"

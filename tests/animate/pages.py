@@ -84,6 +84,7 @@ def full_page(page: GalleryPage, draw: Draw) -> GalleryPage:
     rows = [
         MeasureRow(
             epoch=e, strength=s, style_distance=Figure(value=9 - e * s, low=8 - e * s, high=10 - e * s),
+            style_way=Figure(value=e * s / 5, low=e * s / 5 - 0.1, high=e * s / 5 + 0.1),
             copies=Figure(value=0.05, low=0, high=0.1), heldout_loss=0.1, probe_loss=0.09,
         )
         for e in EPOCHS for s in ((1.0,) if e == 0 else (0.5, 1.0))

@@ -104,8 +104,8 @@ def test_the_straight_way_is_the_first_film_and_without_it_the_training(page, ju
     data = shots(html, "#film")
     assert [(label, strength) for label, _, strength, _ in data["shots"]] == [
         ("base model", 0),
-        ("0.50 of the way to epoch 4", 0.5),
-        ("1.00 of the way to epoch 4", 1),
+        ("strength 0.50", 0.5),
+        ("epoch 4", 1),
     ]
     assert is_colour(picture(html, data["shots"][1][3][1]), 5, 1)
     assert len(html.css("#ways .player")) == len(PROMPTS) - 1
@@ -120,7 +120,7 @@ def test_the_dial_has_every_epoch_at_every_strength_and_begins_at_the_recommende
     assert is_colour(picture(html, data["shots"][5][3][0]), 5, 0)
     assert [slider.attributes["value"] for slider in html.css("#dial input")] == ["1", "1"]
     gap = judged.model_copy(update={"dial": judged.dial[1:]})
-    with pytest.raises(AnimateError, match=r"no picture of every seed for epoch 2 at 0; draw it again"):
+    with pytest.raises(AnimateError, match=r"no picture of every seed for epoch 2, strength 0; draw it again"):
         build_gallery(gap, store)
 
 
@@ -134,7 +134,7 @@ def test_measures_are_curves_between_their_anchors_with_the_recommended_point(ju
     assert "Nearest to the wiki <of all>." in html.css(".verdict")[0].text()
     assert "epoch 4 at 0.5" in html.css(".facts")[0].text()
     row = [cell.text() for cell in html.css("#measures tbody tr")[1].css("th, td")]
-    assert row[:3] == ["2", "0.5", "8 (7–9)"]
+    assert row[:4] == ["2", "0.5", "8 (7–9)", "0.2 (0.1–0.3)"]
     assert row[-2:] == ["0.1", "–"]
     ids = [node.attributes["id"] for node in html.css("[id]")]
     assert len(ids) == len(set(ids))
@@ -208,7 +208,7 @@ def test_films_can_be_kept(page, store, monkeypatch):
     assert [n.rsplit(".", 1)[1] for n in inside] == ["webp", "webp"]  # the smallest of each film
     for film, href in inside.items():
         assert base64.b64decode(href.split("base64,")[1]) == files["drift/" + film.removeprefix("drift-")]
-    assert found["sheet-a-cat.png"] == "../gifs/drift/a-cat.png"
+    assert found["drift-a-cat.png"] == "../gifs/drift/a-cat.png"
     monkeypatch.setattr(gallery, "FILMS_ROOM", 0)
     assert set(kept().values()) == {f"../gifs/{path}" for path in files}
 
