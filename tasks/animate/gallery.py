@@ -22,7 +22,9 @@ from tasks.common.records import Animation
 from tasks.common.store import Store
 
 MOST_REJECTS_SHOWN = 200
-PICTURES_ROOM = 33_000_000  # bytes of base64; with films, sheet and words a page stays below 40 MB
+PICTURES_ROOM = (
+    30_000_000  # bytes of base64, give or take a tenth; with films, sheet and words a page stays below 40 MB
+)
 FILMS_ROOM = 4_000_000  # bytes of films to keep in the page; larger ones are read from the folder beside it
 THUMBNAIL, STRIP = 224, 12  # px of a wiki's drawing, and how many of them come first
 MIMES = MIME | {"avif": "image/avif", "mp4": "video/mp4"}

@@ -27,7 +27,8 @@ def share_sheet(page: GalleryPage, store: Store) -> bytes | None:
     own = evenly(page.dataset, OWN)
     tile = (WIDTH - 2 * MARGIN - (len(epochs) - 1) * GAP) // max(3, len(epochs))
     small = (WIDTH - 2 * MARGIN - (OWN - 1) * GAP) // OWN
-    height = 150 + bool(own) * (small + 56) + 36 + len(prompts) * (tile + 48) + 30 * len(page.credits) + 24
+    closing = [*(credit.text for credit in page.credits), "Made with wikistyle."]
+    height = 150 + bool(own) * (small + 56) + 36 + len(prompts) * (tile + 48) + 30 * len(closing) + 24
     sheet = Image.new("RGB", (WIDTH, height), PAPER)
     write(sheet, (MARGIN, 78), page.title, (50, INK), WIDTH - 2 * MARGIN)
     words = f"{page.images_trained:,} drawings, one seed, the same noise in every column"
@@ -40,8 +41,8 @@ def share_sheet(page: GalleryPage, store: Store) -> bytes | None:
     y += 36
     for prompt, row in rows.items():
         y = _row(sheet, y, prompt, [open_picture(store, row[epoch][0].key) for epoch in epochs], tile)
-    for credit in page.credits:
-        write(sheet, (MARGIN, y + 18), credit.text, (17, SOFT), WIDTH - 2 * MARGIN)
+    for line in closing:
+        write(sheet, (MARGIN, y + 18), line, (17, SOFT), WIDTH - 2 * MARGIN)
         y += 30
     data = io.BytesIO()
     sheet.save(data, "JPEG", quality=88, subsampling=0)
