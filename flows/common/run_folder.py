@@ -99,10 +99,10 @@ def write_run(
         if showcased:
             _write_pictures(partial, showcased, store)
         if showcased and finetuned:
-            from flows.common.gallery import gallery_html
+            from flows.common.gallery import gallery_files
 
-            html = gallery_html(settings, collected, finetuned, showcased, store)
-            write_atomically(partial / "gallery" / "index.html", html.encode())
+            for name, data in gallery_files(settings, collected, finetuned, showcased, store).items():
+                write_atomically(partial / "gallery" / name, data)
         summary.update(summarise(settings, collected, finetuned, showcased), files=_files(partial))
         write_atomically(partial / "summary.json", (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
 

@@ -1,29 +1,69 @@
 """The gallery: one HTML file that opens from disk, with every picture inside it."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import PurePosixPath
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from PIL import Image
 
-from tasks.animate.encode import MIME, WEBP_QUALITY
+from tasks.animate.charts import MeasureChart, measure_charts
+from tasks.animate.embed import Pictures
+from tasks.animate.encode import MIME
 from tasks.animate.labels import epoch_label
-from tasks.animate.page import GalleryPage
-from tasks.animate.shots import by_epoch, open_picture
+from tasks.animate.page import Dialled, GalleryPage, MeasureRow, Nearest, Recommended, WikiPicture
+from tasks.animate.players import Dial, Player, Times, noise_player, straight_player, style_dial, training_player
+from tasks.animate.share import share_sheet
+from tasks.animate.words import FILTERS
 from tasks.common.curves import loss_curve_svg
-from tasks.common.pictures import data_uri
-from tasks.common.records import Animation, Sample
+from tasks.common.pictures import data_uri, evenly
+from tasks.common.records import Animation
 from tasks.common.store import Store
 
 MOST_REJECTS_SHOWN = 200
-MOVING = ("avif", "webp", "gif")  # the first that there is: the smallest
-STRIP_TILE = 256  # px: what a phone or a quarter of a page can show
+PICTURES_ROOM = (
+    30_000_000  # bytes of base64, give or take a tenth; with films, sheet and words a page stays below 40 MB
+)
+FILMS_ROOM = 4_000_000  # bytes of films to keep in the page; larger ones are read from the folder beside it
+THUMBNAIL, STRIP = 224, 12  # px of a wiki's drawing, and how many of them come first
+MIMES = MIME | {"avif": "image/avif", "mp4": "video/mp4"}
 
 
 @dataclass(frozen=True)
-class Embedded:
-    """A picture as a data: address, with its size in px."""
+class Download:
+    """A file to keep: from the page itself, or from the run's folder in which the page lies."""
+
+    name: str
+    href: str
+    what: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A drawing of the wiki, by its number among the pictures; width and height in px."""
+
+    picture: int
+    size: tuple[int, int]
+    of: WikiPicture
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A sample beside the trained picture nearest to it, by their numbers among the pictures."""
+
+    sample: Dialled
+    picture: int
+    size: tuple[int, int]
+    trained: Thumbnail
+    similarity: float
+    copied: bool
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The sheet to share as a data: address, with its size in px."""
 
     src: str
     width: int
@@ -31,22 +71,21 @@ class Embedded:
 
 
 @dataclass(frozen=True)
-class Film:
-    """One film of the page: moving, still, and the sheet of every frame."""
+class View:
+    """What the template shows beside the page's own facts."""
 
-    prompt: str
-    moving: Embedded
-    still: Embedded
-    sheet: Embedded
-
-
-@dataclass(frozen=True)
-class Strip:
-    """The seeds of one prompt at one epoch, side by side."""
-
-    epoch: int
-    label: str
-    picture: Embedded
+    hero: Player | None
+    training: Player | None
+    straight: list[Player]
+    noise: Player | None
+    dial: Dial | None
+    dataset: list[Thumbnail]
+    nearest: list[Pair]
+    charts: list[MeasureChart]
+    rows: list[MeasureRow]
+    downloads: dict[str, list[Download]]
+    recommended: str | None
+    after: int  # which shot of the training is set against the first
 
 
 def build_gallery(page: GalleryPage, store: Store) -> bytes:
@@ -54,99 +93,140 @@ def build_gallery(page: GalleryPage, store: Store) -> bytes:
 
     Raises StoreError when a picture is gone, AnimateError when an epoch lacks a seed.
     """
-    prompts = [animation.prompt for animation in page.drift]
-    dial = {animation.prompt: animation for animation in page.dial}
-    strips = {prompt: prompt_strips(prompt, list(page.samples), store) for prompt in prompts}
-    epochs = sorted({sample.epoch for sample in page.samples})
+    pool = Pictures(store)
+    view = _view(page, pool)
+    best = _judged(page)
+    marked = best.epoch if best else page.recommended_epoch
+    curve = loss_curve_svg(page.losses, marked)
     html = _template().render(
         page=page,
-        films=[
-            drift(animation, dial.get(animation.prompt), strips[animation.prompt], store) for animation in page.drift
-        ],
-        denoising=denoising(page.denoising, store) if page.denoising else None,
-        strips=strips,
-        epochs=[epoch_label(epoch) for epoch in epochs],
-        seeds=len({sample.seed for sample in page.samples}),
-        curve=loss_curve_svg(page.losses, page.recommended_epoch),
-        recommended=None if page.recommended_epoch is None else epoch_label(page.recommended_epoch),
+        view=view,
+        menu=_menu(page, view, bool(curve)),
+        pictures=pool.encoded(PICTURES_ROOM),
+        strip=evenly(view.dataset, STRIP),
+        curve=curve,
+        marked=marked,
+        share=_sheet(page, store),
         rejects=page.rejects[:MOST_REJECTS_SHOWN],
     )
     return html.encode()
 
 
-def drift(animation: Animation, dial: Animation | None, strips: list[Strip], store: Store) -> Film:
-    """The film of the straight way, or else of the training, and as its still the last epoch: what there is to see,
-    without the motion. The sheet is the training's."""
-    sheet = embed_file(animation, ("png",), store)
-    return Film(
-        animation.prompt, embed_file(dial or animation, ("avif", "webp", "gif"), store), strips[-1].picture, sheet
+def _view(page: GalleryPage, pool: Pictures) -> View:
+    times = Times(page.frame_ms, page.hold_last_ms)
+    prompts = list(dict.fromkeys(sample.prompt for sample in page.samples))
+    training = training_player("training-player", prompts, page.samples, times, pool) if prompts else None
+    ways = [
+        [d for d in page.straight if d.prompt == prompt] for prompt in dict.fromkeys(d.prompt for d in page.straight)
+    ]
+    straight = [straight_player(f"way-{i}", way, times, pool) for i, way in enumerate(ways)]
+    hero = straight[0] if straight else None
+    if hero is None and prompts:
+        hero = replace(training_player("hero", prompts[:1], page.samples, times, pool), autoplay=True)
+    best = _judged(page)
+    at = (best.epoch, best.strength) if best else (None, None)
+    return View(
+        hero=hero,
+        training=training,
+        straight=straight,
+        noise=noise_player("noise", page.denoising_prompt, page.denoising, times, pool) if page.denoising else None,
+        dial=style_dial(page.dial, at, pool) if page.dial else None,
+        dataset=[_thumbnail(picture, pool) for picture in page.dataset],
+        nearest=[_pair(near, pool) for near in page.nearest],
+        charts=measure_charts(page.measured) if page.measured else [],
+        rows=sorted(page.measured.rows, key=lambda row: (row.epoch, row.strength)) if page.measured else [],
+        downloads=_downloads(page.films, pool.store),
+        recommended=_recommended(page),
+        after=_after(page, training),
     )
 
 
-def denoising(animation: Animation, store: Store) -> Film:
-    """The film, and its strip as still and sheet."""
-    strip = embed_file(animation, ("png",), store)
-    return Film(animation.prompt, embed_file(animation, MOVING, store), strip, strip)
+def _menu(page: GalleryPage, view: View, curve: bool) -> list[tuple[str, str]]:
+    """Id and name of each section there is."""
+    sections = (
+        ("film", "Film", view.hero),
+        ("wiki", "The wiki", view.dataset),
+        ("dial", "Dial", view.dial),
+        ("ways", "All films", view.straight[1:]),
+        ("training", "Epochs", view.training),
+        ("before", "Before and after", view.training),
+        ("seeds", "Seeds", view.training),
+        ("noise-film", "Noise", view.noise),
+        ("measures", "Which epoch?", curve or view.charts or _judged(page)),
+        ("nearest", "Copies?", view.nearest),
+        ("dataset", "Dataset", view.dataset or page.rejects),
+        ("made", "Cost", True),
+        ("share", "Share", page.samples or page.films),
+        ("credits", "Credits", True),
+    )
+    return [(name, words) for name, words, there in sections if there]
 
 
-def prompt_strips(prompt: str, samples: list[Sample], store: Store) -> list[Strip]:
-    """One strip for each epoch, ascending. Tiny pictures stay as they are, large ones are reduced."""
-    strips = []
-    for epoch, row in by_epoch(prompt, samples).items():
-        pictures = [open_picture(store, sample.key) for sample in row]
-        for picture in pictures:
-            picture.thumbnail((STRIP_TILE, STRIP_TILE), Image.Resampling.LANCZOS)
-        width, height = pictures[0].size
-        strip = Image.new("RGB", (width * len(pictures), height))
-        for i, picture in enumerate(pictures):
-            strip.paste(picture, (i * width, 0))
-        strips.append(Strip(epoch, epoch_label(epoch), embed_image(strip)))
-    return strips
+def _judged(page: GalleryPage) -> Recommended | None:
+    return page.measured.recommended if page.measured else None
 
 
-def embed_file(animation: Animation, endings: tuple[str, ...], store: Store) -> Embedded:
-    """The first of these formats that the animation has; a PNG sheet becomes WebP, a tenth of the bytes."""
-    files = {file.path.rsplit(".", 1)[-1]: file for file in animation.files}
-    ending = next(ending for ending in endings if ending in files)
-    data = store.read(files[ending].key)
-    with Image.open(io.BytesIO(data)) as image:
-        if ending == "png":
-            return embed_image(image.convert("RGB"))
-        return Embedded(data_uri(data, MIME[ending]), *image.size)
+def _recommended(page: GalleryPage) -> str | None:
+    """The point that the measures recommend; without measures the epoch at which the held-out loss turns."""
+    best = _judged(page)
+    if best is None:
+        return None if page.recommended_epoch is None else epoch_label(page.recommended_epoch)
+    if best.epoch is None:
+        return None
+    strength = "" if best.strength in (None, 1) else f" at {best.strength:g}"
+    return epoch_label(best.epoch) + strength
 
 
-def embed_image(image: Image.Image) -> Embedded:
-    """The picture as WebP."""
-    data = io.BytesIO()
-    image.save(data, "WEBP", quality=WEBP_QUALITY, method=4)
-    return Embedded(data_uri(data.getvalue(), MIME["webp"]), *image.size)
+def _after(page: GalleryPage, training: Player | None) -> int:
+    """The shot of the epoch that the measures recommend, else the last."""
+    best = _judged(page)
+    epochs = [shot.epoch for shot in training.shots] if training else [0]
+    return epochs.index(best.epoch) if best and best.epoch in epochs else len(epochs) - 1
 
 
-def number(value: int) -> str:
-    """12345 → "12,345"."""
-    return f"{value:,}"
+def _thumbnail(picture: WikiPicture, pool: Pictures) -> Thumbnail:
+    return Thumbnail(pool.use(picture.key, THUMBNAIL), pool.size(picture.key), picture)
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: "0.4 s", "41 s", "3m 05s", "2h 10m"."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+def _pair(near: Nearest, pool: Pictures) -> Pair:
+    number, size = pool.use(near.sample.key), pool.size(near.sample.key)
+    return Pair(near.sample, number, size, _thumbnail(near.trained, pool), near.similarity, near.copied)
+
+
+def _sheet(page: GalleryPage, store: Store) -> Sheet | None:
+    sheet = share_sheet(page, store)
+    if sheet is None:
+        return None
+    with Image.open(io.BytesIO(sheet)) as image:
+        return Sheet(data_uri(sheet), *image.size)
+
+
+def _downloads(films: tuple[Animation, ...], store: Store) -> dict[str, list[Download]]:
+    """The files of the films of each prompt, the smallest of each film inside the page as long as there is room."""
+    found: dict[str, list[Download]] = {film.prompt: [] for film in films}
+    room = FILMS_ROOM
+    for film in films:
+        moving = [file for file in film.files if not file.path.endswith(".png")]
+        inside = min(moving, key=lambda file: file.bytes, default=None)
+        for file in film.files:
+            path = PurePosixPath(file.path)
+            href, ending = f"../gifs/{path}", path.suffix[1:]
+            if file is inside and file.bytes <= room:
+                room -= file.bytes
+                href = data_uri(store.read(file.key), MIMES.get(ending, "application/octet-stream"))
+            what = f"{film.kind} sheet" if ending == "png" else film.kind
+            found[film.prompt].append(Download(f"{film.kind}-{path.name}", href, f"{what}, {ending}", file.bytes))
+    return found
 
 
 @lru_cache
 def _template() -> Template:
     environment = Environment(
-        loader=PackageLoader("tasks.animate", "."),
+        loader=PackageLoader("tasks.animate"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "duration": duration}
+    environment.filters |= FILTERS
     return environment.get_template("gallery.html.j2")

@@ -44,15 +44,8 @@ def test_from_pictures_to_a_page(store, draw):
         wiki_name="W",
         wiki_url="",
         base_model="B",
-        drift=(drift,),
-        denoising=film,
+        films=(drift, film),
         samples=tuple(samples),
-        losses=(),
-        recommended_epoch=None,
         images_trained=4,
-        stages=(),
-        rejects=(),
-        settings_json="{}",
-        credits=(),
     )
     assert build_gallery(page, store).startswith(b"<!doctype html>")

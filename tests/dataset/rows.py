@@ -2,10 +2,8 @@
 
 import hashlib
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import pyarrow.parquet as pq
 from PIL import Image
 
 from tasks.common.records import CaptionedImage, DatasetRef, Jpeg, Original, Reject, WikiImage
@@ -72,13 +70,3 @@ class Builder:
 
     def read(self, ref: DatasetRef, path: str) -> bytes:
         return self.store.read(next(file.key for file in ref.files if file.path == path))
-
-
-def load_rows(ref: DatasetRef, store: Store) -> Iterator[dict]:
-    """Rows in the dataset's order, as dicts of its columns; `image` is the JPEG's bytes."""
-    for file in ref.files:
-        if not file.path.endswith(".parquet"):
-            continue
-        for batch in pq.ParquetFile(store.path(file.key)).iter_batches(batch_size=100):
-            for row in batch.to_pylist():
-                yield {**row, "image": row["image"]["bytes"]}

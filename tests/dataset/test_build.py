@@ -11,10 +11,11 @@ from PIL import Image
 from tasks.common.markdown import cell
 from tasks.common.records import CaptionedImage, DatasetRef
 from tasks.common.store import Store
+from tasks.dataset.folder import load_rows
 from tasks.dataset.records import DatasetError
 from tasks.dataset.settings import DatasetSettings
 from tasks.dataset.shards import ordered, write
-from tests.dataset.rows import Builder, load_rows, row
+from tests.dataset.rows import Builder, row
 
 
 def test_equal_rows_give_equal_bytes_in_any_order(builder: Builder):
