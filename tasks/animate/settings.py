@@ -75,7 +75,7 @@ class AnimateSettings(StageSettings):
 
     @field_validator("formats")
     @classmethod
-    def _can_be_shown(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
+    def _are_not_video_alone(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
         if set(formats) == {"mp4"}:
             raise ValueError("the gallery shows pictures that move, not video; add gif, avif or webp")
         return formats

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks.common.store import Store
-from tests.animate.pages import Draw, drawer
+from tests.animate.pages import Draw, drawn_into
 
 
 @pytest.fixture
@@ -16,4 +16,4 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 @pytest.fixture
 def draw(store: Store) -> Draw:
-    return drawer(store)
+    return drawn_into(store)

@@ -30,7 +30,7 @@ PROMPTS, EPOCHS, SEEDS = ("a cat", "a <red> car"), (0, 2, 4), (0, 1)
 Draw = Callable[..., Sample]
 
 
-def drawer(store: Store) -> Draw:
+def drawn_into(store: Store) -> Draw:
     """Puts a plain picture into the store; its colour tells which epoch and seed it is."""
 
     def one(prompt: str, seed: int, epoch: int, size: int = 32) -> Sample:

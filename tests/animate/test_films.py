@@ -35,7 +35,7 @@ def opened(animation: Animation, ending: str, store: Store) -> Image.Image:
     return Image.open(io.BytesIO(data))
 
 
-def shown_in(image: Image.Image) -> list[tuple[np.ndarray, int]]:
+def played(image: Image.Image) -> list[tuple[np.ndarray, int]]:
     """Each frame's pixels and its milliseconds."""
     frames = []
     for i in range(getattr(image, "n_frames", 1)):
@@ -53,7 +53,7 @@ def has_colour(pixels: np.ndarray, colour: tuple[int, int, int]) -> bool:
 def test_a_training_film_shows_the_base_model_first_then_every_epoch_with_all_seeds(store, draw, ending):
     samples = [draw("a cat", seed, epoch) for epoch in (4, 0, 2) for seed in (0, 1)]
     image = opened(training_film("a cat", samples, [], SETTINGS, store), ending, store)
-    frames = shown_in(image)
+    frames = played(image)
     assert [ms for _, ms in frames] == [1000, 300, 2000]
     assert image.info.get("loop", 0) == 0  # for ever, as an AVIF always does
     for (pixels, _), epoch in zip(frames, (0, 2, 4), strict=True):
@@ -76,7 +76,7 @@ def test_every_epoch_is_labelled_on_its_frame(store, draw):
 @pytest.mark.parametrize("kind", ["gif", "avif", "webp"])
 def test_equal_neighbours_become_one_frame_and_the_film_keeps_its_length(kind):
     red, blue = Image.new("RGB", (40, 40), "red"), Image.new("RGB", (40, 40), "blue")
-    frames = shown_in(
+    frames = played(
         Image.open(io.BytesIO(film([red, red.copy(), blue, blue.copy(), red], [100, 200, 50, 50, 600], kind)))
     )
     assert [ms for _, ms in frames] == [300, 100, 600]
@@ -111,7 +111,7 @@ def test_a_film_with_a_hole_says_which_picture_is_missing(store, draw):
 def test_the_denoising_film_holds_its_last_picture_and_has_a_still(store, draw):
     keys = [draw("a cat", 0, epoch).key for epoch in range(6)]
     animation = denoising_film("a cat", keys, SETTINGS, store)
-    frames = shown_in(opened(animation, "webp", store))
+    frames = played(opened(animation, "webp", store))
     assert [ms for _, ms in frames] == [1000, 150, 150, 150, 150, 2000]
     assert has_colour(frames[0][0], (0, 0, 90))
     assert has_colour(frames[-1][0], (100, 0, 90))
@@ -159,7 +159,7 @@ def test_a_dial_film_goes_from_the_base_model_to_the_snapshot_whatever_order_it_
     animation = dial_film("a cat", [*pictures, pictures[0].model_copy(update={"prompt": "a dog"})], SETTINGS, store)
     assert (animation.kind, animation.frames) == ("dial", 5)
     assert animation.files[0].path == "dial/a-cat.gif"
-    frames = shown_in(opened(animation, "webp", store))
+    frames = played(opened(animation, "webp", store))
     assert [ms for _, ms in frames] == [1000, 100, 100, 100, 2000]
     for (pixels, _), epoch in zip(frames, (0, 2, 4, 6, 8), strict=True):
         assert has_colour(pixels, (20 * epoch, 0, 90))
@@ -179,7 +179,7 @@ def test_a_training_film_has_what_was_drawn_between_two_epochs_between_them(stor
     assert [shot.progress for shot in shots] == [0, 1 / 6, 2 / 6, 4 / 6, 1]
     twice = SETTINGS.model_copy(update={"tween": 1})
     animation = training_film("a cat", samples, tweens, twice, store)
-    assert [ms for _, ms in shown_in(opened(animation, "webp", store))] == [1000, 150, 150, 150, 2000]
+    assert [ms for _, ms in played(opened(animation, "webp", store))] == [1000, 150, 150, 150, 2000]
 
 
 def test_a_dial_film_with_a_hole_says_which_picture_is_missing(store, draw):

@@ -19,7 +19,6 @@ from tasks.animate.page import (
 )  # fmt: skip
 from tasks.animate.share import share_sheet
 from tasks.animate.shots import AnimateError
-from tasks.animate.words import duration, name, size
 from tasks.common.curves import loss_curve_svg
 from tasks.common.records import EpochLoss
 from tasks.common.store import Store
@@ -203,12 +202,12 @@ def test_films_can_be_kept(page, store, monkeypatch):
 
     files = {file.path: store.read(file.key) for film in page.films for file in film.files}
     found = kept()
-    assert len(found) == len(files) == 6
+    assert len(found) == len(files) == 8
     inside = {n: href for n, href in found.items() if href.startswith("data:")}
-    assert [n.rsplit(".", 1)[1] for n in inside] == ["webp", "webp"]  # the smallest of each film
+    assert [n.rsplit(".", 1)[1] for n in inside] == ["gif", "gif"]  # the smallest of each film
     for film, href in inside.items():
-        assert base64.b64decode(href.split("base64,")[1]) == files["drift/" + film.removeprefix("drift-")]
-    assert found["drift-a-cat.png"] == "../gifs/drift/a-cat.png"
+        assert base64.b64decode(href.split("base64,")[1]) == files["training/" + film.removeprefix("training-")]
+    assert found["training-a-cat.png"] == "../gifs/training/a-cat.png"
     monkeypatch.setattr(gallery, "FILMS_ROOM", 0)
     assert set(kept().values()) == {f"../gifs/{path}" for path in files}
 
@@ -293,21 +292,3 @@ def test_one_epoch_is_no_curve():
     flat = tuple(EpochLoss(epoch=e, train_loss=0.1, heldout_loss=None) for e in range(2))
     level = LexborHTMLParser(loss_curve_svg(flat, None) or "")
     assert len({y for _, y in points(level, "train")}) == 1
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(0.44, "0.4 s"), (41.2, "41 s"), (59.7, "1m 00s"), (185, "3m 05s"), (7859, "2h 10m")]
-)
-def test_times_are_said_as_a_person_would(seconds, said):
-    assert duration(seconds) == said
-
-
-@pytest.mark.parametrize(
-    ("count", "said"), [(10, "1 KB"), (830_400, "830 KB"), (2_140_000, "2.1 MB"), (14e9, "14.0 GB")]
-)
-def test_sizes_are_said_as_a_person_would(count, said):
-    assert size(int(count)) == said
-
-
-def test_a_file_of_a_wiki_is_called_by_its_name():
-    assert [name(t) for t in ("File:Red house.png", "Datei:A/B.jpg", "cat")] == ["Red house", "A∕B", "cat"]

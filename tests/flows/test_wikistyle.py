@@ -36,6 +36,20 @@ def run_pipeline(settings: Settings, folder: Path) -> dict:
     return json.loads((folder / "summary.json").read_text())
 
 
+def check_measures(summary: dict[str, Any]) -> None:
+    """Every snapshot and what lies before the promising ones is measured; one is recommended, with a reason."""
+    points = [(one["epoch"], one["strength"]) for one in summary["measures"]]
+    assert {(0, 0.0), (1, 1.0), (2, 1.0)} < set(points)
+    assert len(points) == 5
+    for one in summary["measures"]:
+        for name in ("style_distance", "style_way", "prompt_agreement", "composition", "copies"):
+            assert one[name]["low"] <= one[name]["value"] <= one[name]["high"]
+    assert all(one["probe_loss"] > 0 for one in summary["measures"] if one["strength"] in (0, 1))
+    assert summary["recommended_because"]
+    assert (summary["recommended_epoch"], summary["recommended_strength"]) in [*points, (None, None)]
+    assert {"title", "uploader", "license"} < set(summary["nearest"][0]["trained"])
+
+
 def test_a_wiki_becomes_a_model_and_films_and_a_second_run_costs_nothing(prefect, small, tmp_path):
     first = run_pipeline(small, tmp_path / "runs" / "first")
     folder = tmp_path / "runs" / "first"
@@ -54,16 +68,7 @@ def test_a_wiki_becomes_a_model_and_films_and_a_second_run_costs_nothing(prefect
     assert [s["epoch"] for s in first["snapshots"]] == [0, 1, 2]
     assert first["snapshots"][0]["weights"] == "base"
     assert [e["epoch"] for e in first["epochs"]] == [0, 1, 2]
-    points = [(one["epoch"], one["strength"]) for one in first["measures"]]
-    assert {(0, 0.0), (1, 1.0), (2, 1.0)} < set(points)
-    assert len(points) == 5
-    for one in first["measures"]:
-        for name in ("style_distance", "style_way", "prompt_agreement", "composition", "copies"):
-            assert one[name]["low"] <= one[name]["value"] <= one[name]["high"]
-    assert all(one["probe_loss"] > 0 for one in first["measures"] if one["strength"] in (0, 1))
-    assert first["recommended_because"]
-    assert (first["recommended_epoch"], first["recommended_strength"]) in [*points, (None, None)]
-    assert {"title", "uploader", "license"} < set(first["nearest"][0]["trained"])
+    check_measures(first)
     assert len(list((folder / "samples").rglob("*.png"))) == 3 * 2 * 2
     for kind in ("dial", "training"):
         assert {p.name for p in (folder / "gifs" / kind).glob("*.gif")} == {"a-cat-face.gif", "a-robot.gif"}

@@ -113,7 +113,7 @@ def test_the_denoising_film_takes_every_third_step_and_the_solver_it_is_told(loa
         solver = settings.model_copy(update={"scheduler": scheduler})
         film = draw_denoising(loaded.pipe, solver, store)
         assert isinstance(loaded.pipe.scheduler, kind)
-        picture = draw_snapshot(loaded.pipe, 0, solver, store)[0]
+        picture = draw_snapshot(loaded, 0, solver, store)[0]
         assert np.abs(pixels(store, film[-1]) - pixels(store, picture.key)).max() <= 1
 
 

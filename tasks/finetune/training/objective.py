@@ -64,7 +64,7 @@ def held_out_loss(
     if latents is None or text is None:
         return None
     rows = list(range(len(latents.ids)))
-    return _fixed_loss(unet, latents, text, rows, latents.ids, settings, scheduler, device)
+    return _fixed_loss(unet, latents, text, rows, latents.ids, settings, Objective(scheduler, device))
 
 
 def probe_loss(
@@ -79,16 +79,16 @@ def probe_loss(
         return None
     ids, noise_of = data.latents.ids, data.held_out_latents.ids
     rows = sorted(range(len(ids)), key=lambda row: seed_for(0, "probe", ids[row]))[: len(noise_of)]
-    return _fixed_loss(unet, data.latents, data.text, rows, noise_of, settings, scheduler, device)
+    return _fixed_loss(unet, data.latents, data.text, rows, noise_of, settings, Objective(scheduler, device))
 
 
 @torch.no_grad()
 def _fixed_loss(
     unet: torch.nn.Module, latents: LatentCache, text: TextCache, rows: list[int], noise_of: tuple[str, ...],
-    settings: FinetuneSettings, scheduler: DDPMScheduler, device: torch.device,
+    settings: FinetuneSettings, objective: Objective,
 ) -> float:  # fmt: skip
     """The mean over `rows` and the fixed timesteps; each row has the noise of the picture that stands at its place."""
-    timesteps = int(scheduler.config["num_train_timesteps"])
+    timesteps = int(objective.scheduler.config["num_train_timesteps"])
     fixed = settings.model_copy(update={"caption_dropout": 0.0, "offset_noise": 0.0})
     shape, total = latents.mean.shape[1:], 0.0
     for share in HELD_OUT_TIMESTEPS:
@@ -97,5 +97,5 @@ def _fixed_loss(
             noises = noise_of[start : start + len(chosen)]
             drawn = [draw(0, -1, f"{noise}/{share}", shape, fixed, timesteps) for noise in noises]
             draws = [Draw(d.posterior_noise, d.noise, int(share * timesteps), False) for d in drawn]
-            total += predict(unet, latents, text, chosen, draws, Objective(scheduler, device)).sum().item()
+            total += predict(unet, latents, text, chosen, draws, objective).sum().item()
     return total / (len(rows) * len(HELD_OUT_TIMESTEPS))

@@ -115,7 +115,7 @@ def test_the_probe_is_as_many_trained_pictures_at_the_very_same_noise(batch):
             for place, row in enumerate(rows):
                 chance = draw(0, -1, f"{held.ids[place]}/{share}", torch.Size((4, 3, 2)), FinetuneSettings(), 50)
                 fixed = Draw(chance.posterior_noise, chance.noise, timestep, False)
-                losses.append(predict(Echo(), trained, TEXT, [row], [fixed], SCHEDULER, CPU, 0.0).item())
+                losses.append(predict(Echo(), trained, TEXT, [row], [fixed], Objective(SCHEDULER, CPU)).item())
         return sum(losses) / len(losses)
 
     assert probe_loss(Echo(), data, settings, SCHEDULER, CPU) == pytest.approx(wanted(rows[:3]), rel=1e-5)
