@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from flows.common.form import as_asked, without_essentials
 from flows.common.settings import ROOT, Settings, load_profile, profile_names
 
 CPU_POOL, GPU_POOL = "wikistyle-cpu", "wikistyle-gpu"
@@ -59,9 +60,9 @@ _Dumper.add_representer(_Merge, lambda dumper, key: dumper.represent_scalar("tag
 
 
 def parameters_of(profile: str) -> dict[str, Any]:
-    """A profile's settings as deployed: its GPU parts run on the GPU pool."""
+    """A profile's settings as deployed and asked for by a form: its GPU parts run on the GPU pool."""
     settings = load_profile(profile).model_copy(update={"training_on": "gpu-pool"})
-    return settings.model_dump(mode="json")
+    return as_asked(settings.model_dump(mode="json"))
 
 
 def _merged(parameters: dict[str, Any], defaults: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def _merged(parameters: dict[str, Any], defaults: dict[str, dict[str, Any]]) -> 
 
 def rendered() -> str:
     """The text of prefect.yaml."""
-    unsaid = Settings.model_validate({}).model_dump(mode="json")
+    unsaid = without_essentials(Settings.model_validate({}).model_dump(mode="json"))
     defaults = {name: value for name, value in unsaid.items() if isinstance(value, dict)}
     settings = {name: _merged(parameters_of(name), defaults) for name in profile_names()}
     pools = {name: {"name": name, "job_variables": {"env": ENVIRONMENT}} for name in (CPU_POOL, GPU_POOL)}

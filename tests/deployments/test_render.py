@@ -9,6 +9,7 @@ from prefect.cli.deploy._config import _load_deploy_configs_and_actions
 from rich.console import Console
 
 from deployments.render import CPU_POOL, ENVIRONMENT, GPU_POOL, parameters_of, rendered
+from flows.common.form import by_stage
 from flows.common.settings import ROOT, Settings, load_profile, profile_names
 
 PARTS = dict.fromkeys(("wikistyle", "collect", "publish", "watch"), CPU_POOL)
@@ -55,7 +56,9 @@ def test_a_deployments_parameters_are_its_profile(deployments):
         profile = load_profile(deployment["name"])
         assert deployed == profile.model_copy(update={"training_on": "gpu-pool"})
         # written out in full: the form in the UI shows values, not blanks
-        assert set(deployment["parameters"]["settings"]["finetune"]) == set(type(profile.finetune).model_fields)
+        said = by_stage(deployment["parameters"]["settings"])
+        for stage in ("scrape", "dataset", "finetune", "sample"):
+            assert set(said[stage]) == set(type(getattr(profile, stage)).model_fields)
 
 
 def test_one_training_at_a_time_and_one_pipeline_run(deployments):

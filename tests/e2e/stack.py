@@ -18,6 +18,7 @@ import httpx
 import psutil
 import yaml
 
+from flows.common.form import as_asked, by_stage
 from samples.wiki.content import SampleWiki, WikiFile
 from samples.wiki.server import serve
 from tests.caption.blip import save_tiny_blip
@@ -70,8 +71,8 @@ class Stack:
     def start(self, deployment: str, **settings: dict[str, Any]) -> str:
         """A run as the form starts it: the deployment's parameters, with some settings changed; returns its id."""
         found = self.get(f"/deployments/name/{deployment}")
-        values = found["parameters"]["settings"]
-        changed = values | {stage: values[stage] | new for stage, new in settings.items()}
+        values = by_stage(found["parameters"]["settings"])
+        changed = as_asked(values | {stage: values[stage] | new for stage, new in settings.items()})
         parameters = found["parameters"] | {"settings": changed}
         return self.post(f"/deployments/{found['id']}/create_flow_run", parameters=parameters)["id"]
 
