@@ -182,6 +182,7 @@ async def _wait_working(worker: Service) -> None:
 
 
 def _deploy() -> None:
+    from deployments.rename import outdated
     from deployments.server import make_automations, make_notifications, make_pools
     from deployments.switches import pause, paused
 
@@ -189,14 +190,22 @@ def _deploy() -> None:
     if os.environ.get("PREFECT_SERVER_DATABASE_CONNECTION_URL", "").startswith("postgresql"):
         asyncio.run(make_automations())
     asyncio.run(make_notifications())
+    if asyncio.run(outdated()):
+        print(_done("deployments.rename").rstrip(), flush=True)
     before = asyncio.run(paused())
+    _done("prefect", "--no-prompt", "deploy", "--all")
+    asyncio.run(pause(before))
+
+
+def _done(*arguments: str) -> str:
+    """What a command says that must end well."""
     done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        [sys.executable, "-m", *arguments],
         cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     if done.returncode != 0:
-        raise UpError(f"prefect deploy --all ended with status {done.returncode}: {done.stdout[-400:]}")
-    asyncio.run(pause(before))
+        raise UpError(f"{' '.join(arguments)} ended with status {done.returncode}: {done.stdout[-400:]}")
+    return done.stdout
 
 
 def _watch_over(services: list[Service]) -> None:

@@ -6,7 +6,7 @@ matter of writing alone: `Settings` puts each where it belongs, and parameters t
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 KEY = "essentials"
 DESCRIPTION = "What people change. All the rest follows, stage by stage."
@@ -42,10 +42,10 @@ def by_stage(values: Mapping[str, Any]) -> dict[str, Any]:
     writes both, and neither may be passed over.
     """
     placed = {name: value for name, value in values.items() if name != KEY}
-    essentials = values.get(KEY) or {}
-    if not isinstance(essentials, Mapping) or not ESSENTIALS.keys() >= essentials.keys():
+    essentials: Any = values.get(KEY) or {}
+    if not isinstance(essentials, Mapping) or not ESSENTIALS.keys() >= set(cast("Mapping[Any, Any]", essentials)):
         raise ValueError(f"{KEY} holds some of {', '.join(ESSENTIALS)} and nothing else")
-    for name, value in essentials.items():
+    for name, value in cast("Mapping[str, Any]", essentials).items():
         stage = ESSENTIALS[name][0]
         said = dict(placed.get(stage) or {})
         if value is None:

@@ -55,7 +55,8 @@ class Settings(StageSettings):
         schema = super().__get_pydantic_json_schema__(core_schema, handler)
         own = handler.resolve_ref_schema(schema)
         stages = {stage: handler.resolve_ref_schema(own["properties"][stage]) for stage in form.STAGES}
-        alone = {stage: TypeAdapter[Any](cls.model_fields[stage].annotation).json_schema() for stage in form.STAGES}
+        kinds: dict[str, Any] = {stage: cls.model_fields[stage].annotation for stage in form.STAGES}
+        alone = {stage: TypeAdapter[Any](kind).json_schema() for stage, kind in kinds.items()}
         form.asked(own, stages, alone)
         return schema
 

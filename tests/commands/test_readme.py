@@ -232,6 +232,6 @@ def test_a_server_of_ones_own(service):
                 time.sleep(0.2)
     deployed = shell(f"cd {ROOT} && prefect --no-prompt deploy --all", here, **there)
     assert deployed.returncode == 0, deployed.stderr
-    assert "wikistyle/sample" in deployed.stdout
+    assert "wikistyle/sample-pipeline" in deployed.stdout
     prepared = shell("python -m deployments.server", here, **there)
     assert (prepared.returncode, prepared.stderr) == (0, "")

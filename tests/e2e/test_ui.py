@@ -42,7 +42,7 @@ def shoot(page: Page, folder: Path, name: str) -> None:
 
 
 def test_the_pipeline_run_is_started_by_the_form_and_its_pictures_are_seen(stack: Stack, page: Page, tmp_path: Path):
-    deployment = stack.get("/deployments/name/wikistyle/tiny")["id"]
+    deployment = stack.deployment("wikistyle/tiny")["id"]
     enter(page, stack, f"/deployments/deployment/{deployment}")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").click()
