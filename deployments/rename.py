@@ -1,4 +1,4 @@
-"""`python -m deployments.rename`: deployments of an older wikistyle, all called after their profile, get their new names.
+"""`python -m deployments.rename`: deployments called after their profile, as once, get their new names.
 
 They stay the same deployments, with their runs, schedules and switches. Prefect's API can't rename, and to deploy anew
 and delete the old ones would take Retry from their runs: a worker cancels the run of a deployment that is gone, and the

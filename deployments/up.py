@@ -14,6 +14,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from deployments import access
+from deployments.run_files import PATH
 from flows.common.local import make_home, prepare_prefect
 from flows.common.settings import ROOT
 from tasks.common.environment import environment
@@ -128,6 +129,8 @@ def up(port: int, password: bool = True) -> None:
 def _prepare(address: str) -> None:
     """The environment of this process and all it starts; to be called before Prefect is imported."""
     os.environ["PREFECT_API_URL"] = f"{address}/api"
+    os.environ["WIKISTYLE_RUNS"] = str((ROOT / environment().runs).resolve())  # where the workers have it
+    os.environ["WIKISTYLE_RUNS_URL"] = f"{address}{PATH}"
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "1")  # the pause after asking; see deployments/worker.py
     # A worker's heartbeat that meets another write makes a server on SQLite stand still for a minute (Prefect 3.8), and
     # nothing here waits for a worker to fall silent: `_watch_over` sees it end.

@@ -32,6 +32,7 @@ def showcase(settings: Settings, training: Training | None = None) -> Showcased:
         samples=tuple(drawn), denoising=tuple(denoising), animations=tuple(films), stages=(sampled, animated)
     )  # fmt: skip
     handoff.keep(settings.profile, "showcase", showcased)
+    artifacts.show_films(films, Store())
     return showcased
 
 

@@ -14,13 +14,13 @@ def stored_keys(film: Animation) -> list[str]:
     return [file.key for file in film.files]
 
 
-@cached_task("animate-drift", VERSION, keys=stored_keys)
+@cached_task("animate-drift", VERSION, keys=stored_keys, task_run_name="film of {prompt} through the epochs")
 def animate_drift(prompt: str, samples: list[Sample], settings: AnimateSettings) -> Animation:
     """The film of one prompt through all epochs; hand over that prompt's samples only, they are the cache key."""
     return films.drift_film(prompt, samples, settings, Store())
 
 
-@cached_task("animate-denoising", VERSION, keys=stored_keys)
+@cached_task("animate-denoising", VERSION, keys=stored_keys, task_run_name="film of {prompt} out of noise")
 def animate_denoising(prompt: str, keys: list[str], settings: AnimateSettings) -> Animation:
     """The film of one picture coming out of noise."""
     return films.denoising_film(prompt, keys, settings, Store())

@@ -50,7 +50,13 @@ def stored_keys(samples: list[Sample]) -> list[str]:
     return [sample.key for sample in samples]
 
 
-@cached_task("sample", VERSION, keys=stored_keys, policy=WeightsKey("sample", ("denoising_prompt", "denoising_every")))
+@cached_task(
+    "sample",
+    VERSION,
+    keys=stored_keys,
+    policy=WeightsKey("sample", ("denoising_prompt", "denoising_every")),
+    task_run_name="draw epoch {snapshot.epoch}",
+)
 def sample_snapshot(
     base_model: str,
     base_identity: str,
@@ -68,7 +74,13 @@ def sample_snapshot(
     return list(samples)
 
 
-@cached_task("sample-denoising", VERSION, keys=film_keys, policy=WeightsKey("sample-denoising", ("prompts",)))
+@cached_task(
+    "sample-denoising",
+    VERSION,
+    keys=film_keys,
+    policy=WeightsKey("sample-denoising", ("prompts",)),
+    task_run_name="draw epoch {snapshot.epoch} out of noise",
+)
 def sample_denoising(
     base_model: str,
     base_identity: str,
