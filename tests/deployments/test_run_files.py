@@ -35,7 +35,7 @@ def test_a_browser_is_asked_for_the_servers_password_and_then_shown_the_page(run
     assert (asked.status_code, asked.headers["www-authenticate"]) == (401, 'Basic realm="wikistyle"')
     assert "pictures" not in asked.text
     assert client(runs).get(PAGE, auth=("wikistyle", "wrong")).status_code == 401
-    assert client(runs).get(PAGE, headers={"authorization": "Basic é".encode()}).status_code == 401
+    assert client(runs).get(PAGE, headers={b"authorization": "Basic é".encode()}).status_code == 401
     shown = client(runs).get(PAGE, auth=("wikistyle", "secret"))
     assert (shown.status_code, shown.text) == (200, "<p>pictures")
     assert client(runs, "").get(PAGE).status_code == 200  # --no-password

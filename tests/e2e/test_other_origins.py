@@ -112,7 +112,7 @@ def test_a_name_bound_anew_to_this_machine_reaches_nothing(stack: Stack, browser
 def test_the_ui_lets_in_who_knows_the_password(stack: Stack, browser: Browser):
     page = browser.new_page()
     page.set_default_timeout(PATIENCE_MS)
-    page.goto(f"{stack.url}/login")
+    page.goto(stack.url)
     field = page.locator("input[type=password]")
     for password in ("wikistyle:wrong", stack.password):
         field.fill(password)
@@ -121,7 +121,7 @@ def test_the_ui_lets_in_who_knows_the_password(stack: Stack, browser: Browser):
         assert answer.value.status == (200 if password == stack.password else 401)
     posted = page.expect_response(lambda answer: answer.request.method == "POST" and answer.url.startswith(stack.url))
     with posted as answer:
-        page.goto(f"{stack.url}/runs")
+        page.goto(f"{stack.url}/v2/runs")
     assert answer.value.status == 200  # with the password and Prefect's token
     page.close()
     assert httpx.post(f"{stack.url}/api/flow_runs/filter", json={}).status_code in (401, 403)
