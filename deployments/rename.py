@@ -8,6 +8,7 @@ does it by itself.
 """
 
 import asyncio
+import sys
 from collections.abc import Iterable
 
 from deployments.render import FLOWS, RESCUE
@@ -49,6 +50,22 @@ async def rename() -> list[str]:
     return said
 
 
+def main() -> None:
+    """Rename them, and say so; one line on stderr when the database isn't a server's."""
+    from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        for line in asyncio.run(rename()):
+            print(line)
+    except (SQLAlchemyError, OSError) as error:
+        database = make_url(PREFECT_SERVER_DATABASE_CONNECTION_URL.value() or "").render_as_string()
+        sys.exit(
+            f"no Prefect server keeps its records at {database} ({type(error).__name__}); set "
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL, or PREFECT_HOME, as for the server"
+        )
+
+
 if __name__ == "__main__":
-    for line in asyncio.run(rename()):
-        print(line)
+    main()
