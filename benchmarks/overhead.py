@@ -67,7 +67,7 @@ class Served:
 
     def __init__(self, process: subprocess.Popen, http: httpx.Client, logs: Path):
         self.process, self.http, self.logs = process, http, logs
-        deployment = _answer(http, "GET", "/deployments/name/wikistyle/sample")["id"]
+        deployment = _answer(http, "GET", "/deployments/name/wikistyle/sample-pipeline")["id"]
         self.run = _answer(http, "POST", f"/deployments/{deployment}/create_flow_run")["id"]
 
     def ended(self) -> float | None:

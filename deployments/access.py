@@ -23,6 +23,7 @@ def server_settings(port: int, password: str) -> dict[str, str]:
     access = {
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_UI_API_URL": "/api",  # the UI's own origin, whichever name the browser has for this machine
     }
     return access | ({SERVER: password} if password else {})

@@ -10,9 +10,13 @@ from typing import Any
 
 import yaml
 
+from flows.common.deployed import deployed_as
+from flows.common.form import as_asked, without_essentials
 from flows.common.settings import ROOT, Settings, load_profile, profile_names
 
 CPU_POOL, GPU_POOL = "wikistyle-cpu", "wikistyle-gpu"
+FLOWS = ("wikistyle", "collect", "finetune", "showcase", "publish", "watch")
+RESCUE = "rescue-crashed-runs"
 WIKI_CHANGED = "wiki.images.changed"
 HEADER = """\
 # Written by `python -m deployments.render` from deployments/profiles/*.yaml; edit those, then run it again.
@@ -59,9 +63,9 @@ _Dumper.add_representer(_Merge, lambda dumper, key: dumper.represent_scalar("tag
 
 
 def parameters_of(profile: str) -> dict[str, Any]:
-    """A profile's settings as deployed: its GPU parts run on the GPU pool."""
+    """A profile's settings as deployed and asked for by a form: its GPU parts run on the GPU pool."""
     settings = load_profile(profile).model_copy(update={"training_on": "gpu-pool"})
-    return settings.model_dump(mode="json")
+    return as_asked(settings.model_dump(mode="json"))
 
 
 def _merged(parameters: dict[str, Any], defaults: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -75,7 +79,7 @@ def _merged(parameters: dict[str, Any], defaults: dict[str, dict[str, Any]]) -> 
 
 def rendered() -> str:
     """The text of prefect.yaml."""
-    unsaid = Settings.model_validate({}).model_dump(mode="json")
+    unsaid = without_essentials(Settings.model_validate({}).model_dump(mode="json"))
     defaults = {name: value for name, value in unsaid.items() if isinstance(value, dict)}
     settings = {name: _merged(parameters_of(name), defaults) for name in profile_names()}
     pools = {name: {"name": name, "job_variables": {"env": ENVIRONMENT}} for name in (CPU_POOL, GPU_POOL)}
@@ -100,7 +104,7 @@ def deployments_of(profile: str, settings: dict[str, Any], pools: dict[str, Any]
     # One that is due while another runs is refused; what that one leaves uncollected is told by the next watch.
     pipeline["concurrency_limit"] = {"limit": 1, "collision_strategy": "CANCEL_NEW"}
     changed = _trigger(f"wikistyle: the wiki of {profile} has changed", WIKI_CHANGED, f"wiki.{profile}")
-    pipeline["build"] = _kept("wikistyle", profile, changed["name"])
+    pipeline["build"] = _kept("wikistyle", pipeline["name"], changed["name"])
     starts = "Starts the pipeline when watch finds pictures new, gone or taken down."
     pipeline["triggers"] = [changed | {"description": starts}]
     collect = _deployment("collect", profile, cpu, "Wiki to dataset.", settings)
@@ -112,7 +116,7 @@ def deployments_of(profile: str, settings: dict[str, Any], pools: dict[str, Any]
         "showcase", profile, gpu, "Snapshots to pictures and films; by itself, of the last training.", settings
     )
     watch = _deployment("watch", profile, cpu, "Has the wiki changed? Then the pipeline is started.", settings)
-    watch["build"] = _kept("watch", profile)
+    watch["build"] = _kept("watch", watch["name"])
     watch["schedules"] = [{"interval": 3600, "slug": "hourly", "active": "{{ kept.schedule }}"}]
     watch["concurrency_limit"] = {"limit": 1, "collision_strategy": "CANCEL_NEW"}
     publish = _deployment("publish", profile, cpu, "The last dataset to the hub.", settings)
@@ -125,12 +129,12 @@ def rescue(pools: dict[str, Any]) -> dict[str, Any]:
     trigger["match_related"] = {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.wikistyle"}
     trigger["parameters"] = {"run": {"__prefect_kind": "jinja", "template": "{{ event.resource.id }}"}}
     return {
-        "name": "crashed",
+        "name": RESCUE,
         "description": "Takes up a run whose process or machine died, where it was.",
         "tags": ["wikistyle"],
         "entrypoint": "flows/rescue.py:rescue",
         "work_pool": pools[CPU_POOL],
-        "build": _kept("rescue", "crashed", trigger["name"]),
+        "build": _kept("rescue", RESCUE, trigger["name"]),
         "triggers": [trigger],
     }
 
@@ -157,7 +161,7 @@ def _deployment(
     flow: str, profile: str, pool: dict[str, Any], description: str, settings: dict[str, Any]
 ) -> dict[str, Any]:  # fmt: skip
     return {
-        "name": profile,
+        "name": deployed_as(flow, profile),
         "description": description,
         "entrypoint": f"flows/{flow}.py:{flow}",
         "tags": ["wikistyle", profile],

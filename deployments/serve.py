@@ -6,11 +6,16 @@ This one lets in what comes under one of this machine's names, and, from a web p
 """
 
 import argparse
+import os
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from deployments.access import SERVER
+from deployments.run_files import WithRuns
+from tasks.common.environment import environment
 
 HERE = ("127.0.0.1", "localhost", "::1")
 
@@ -59,9 +64,10 @@ def main() -> None:
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
-    server = get_current_settings().server
+    server, runs = get_current_settings().server, environment().runs
+    runs.mkdir(parents=True, exist_ok=True)
     uvicorn.run(
-        OwnOriginOnly(create_app(final=True)),
+        OwnOriginOnly(WithRuns(create_app(final=True), runs, os.environ.get(SERVER, ""))),
         host=HERE[0],
         port=port,
         timeout_keep_alive=server.api.keepalive_timeout,

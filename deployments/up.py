@@ -14,6 +14,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from deployments import access
+from deployments.run_files import PATH
 from flows.common.local import make_home, prepare_prefect
 from flows.common.settings import ROOT
 from tasks.common.environment import environment
@@ -128,6 +129,8 @@ def up(port: int, password: bool = True) -> None:
 def _prepare(address: str) -> None:
     """The environment of this process and all it starts; to be called before Prefect is imported."""
     os.environ["PREFECT_API_URL"] = f"{address}/api"
+    os.environ["WIKISTYLE_RUNS"] = str((ROOT / environment().runs).resolve())  # where the workers have it
+    os.environ["WIKISTYLE_RUNS_URL"] = f"{address}{PATH}"
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "1")  # the pause after asking; see deployments/worker.py
     # A worker's heartbeat that meets another write makes a server on SQLite stand still for a minute (Prefect 3.8), and
     # nothing here waits for a worker to fall silent: `_watch_over` sees it end.
@@ -182,6 +185,7 @@ async def _wait_working(worker: Service) -> None:
 
 
 def _deploy() -> None:
+    from deployments.rename import outdated
     from deployments.server import make_automations, make_notifications, make_pools
     from deployments.switches import pause, paused
 
@@ -189,14 +193,22 @@ def _deploy() -> None:
     if os.environ.get("PREFECT_SERVER_DATABASE_CONNECTION_URL", "").startswith("postgresql"):
         asyncio.run(make_automations())
     asyncio.run(make_notifications())
+    if asyncio.run(outdated()):
+        print(_done("deployments.rename").rstrip(), flush=True)
     before = asyncio.run(paused())
+    _done("prefect", "--no-prompt", "deploy", "--all")
+    asyncio.run(pause(before))
+
+
+def _done(*arguments: str) -> str:
+    """What a command says that must end well."""
     done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        [sys.executable, "-m", *arguments],
         cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     if done.returncode != 0:
-        raise UpError(f"prefect deploy --all ended with status {done.returncode}: {done.stdout[-400:]}")
-    asyncio.run(pause(before))
+        raise UpError(f"{' '.join(arguments)} ended with status {done.returncode}: {done.stdout[-400:]}")
+    return done.stdout
 
 
 def _watch_over(services: list[Service]) -> None:

@@ -39,6 +39,7 @@ def showcase(settings: Settings, training: Training | None = None) -> Showcased:
         animations=tuple(films), measured=measured, stages=(sampled, judged, animated),
     )  # fmt: skip
     handoff.keep(settings.profile, "showcase", showcased)
+    artifacts.show_films(films, Store())
     return showcased
 
 

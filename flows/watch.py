@@ -16,6 +16,7 @@ from prefect.events import Event, Resource
 from pydantic import Field
 
 from flows.common import handoff
+from flows.common.deployed import deployed_as
 from flows.common.report import Collected
 from flows.common.sample_wiki import reachable
 from flows.common.settings import Settings
@@ -126,7 +127,7 @@ async def _under_way(client: PrefectClient, profile: str) -> bool:
     unfinished = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]}}}
     runs = await client.read_flow_runs(
         flow_filter=FlowFilter.model_validate({"name": {"any_": ["wikistyle"]}}),
-        deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [profile]}}),
+        deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [deployed_as("wikistyle", profile)]}}),
         flow_run_filter=FlowRunFilter.model_validate(unfinished),
     )
     soon = datetime.now(UTC) + SOON

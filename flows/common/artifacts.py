@@ -4,20 +4,25 @@ The UI's pictures must come with the text: it can load an address, but a store's
 """
 
 from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
 
 from prefect import get_run_logger
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.context import FlowRunContext
 
 from flows.common.report import Showcased, StageReport, nothing_new, stage_table
+from tasks.common.environment import environment
 from tasks.common.markdown import cell
 from tasks.common.pictures import contact_sheet, data_uri, evenly
-from tasks.common.records import Animation, CaptionedImage, DatasetRef, Jpeg, Reject, Sample
+from tasks.common.records import Animation, CaptionedImage, DatasetRef, Jpeg, Reject, Sample, StoredFile
 from tasks.common.store import Store, StoreError
 from tasks.measure.records import Figure, Measured
 
 PICTURES, CAPTIONS, REJECTS, PROMPTS, EPOCHS = 32, 12, 20, 8, 12
-FILM_BYTES = 600_000  # a larger film is shown as its sheet: every reader of the page loads all of it
+FILM_BYTES = 600_000  # in one artifact: each is a row of the server's database, and its readers load all of it
+FILM_PAGES = 8
+MIMES = {".gif": "image/gif", ".webp": "image/webp", ".avif": "image/avif", ".png": "image/png"}  # best known first
 
 
 def show(report: StageReport, *sections: str) -> None:
@@ -33,20 +38,46 @@ def show(report: StageReport, *sections: str) -> None:
 
 
 def show_run(reports: Sequence[StageReport], folder: str, showcased: Showcased, store: Store) -> None:
-    """The artifact of a whole pipeline run: its stages in a table, where its folder is, and a film."""
+    """The artifacts of a whole pipeline run: its stages, where its gallery is, its last pictures, its films."""
     head, *rows = (f"| {' | '.join(row)} |" for row in stage_table(reports))
+    gallery = gallery_address(Path(folder))
+    if gallery:
+        create_link_artifact(gallery, "The gallery", key="gallery", description="All pictures and films", _sync=True)  # type: ignore[call-arg]
+    page = Path(folder).resolve() / "gallery" / "index.html"
     markdown = "\n\n".join(
         filter(
             None,
             [
                 nothing_new(reports),
-                "\n".join([head, "|---|---:|---:|---:|---:|---:|---:|", *rows]),
-                f"Folder on the machine of this run: `{folder}`",
+                f"[Open the gallery]({gallery}), with all pictures and films." if gallery else "",
+                last_pictures(showcased.samples, store),
                 films(showcased.animations[:1], store),
+                "\n".join([head, "|---|---:|---:|---:|---:|---:|---:|", *rows]),
+                f"The gallery on the machine of this run: `{page}`",
             ],
         )
     )
     create_markdown_artifact(markdown, key="pipeline-run", description="What the whole pipeline run did", _sync=True)  # type: ignore[call-arg]
+    show_films(showcased.animations, store)
+
+
+def gallery_address(folder: Path) -> str:
+    """Where a browser finds the gallery of a run's folder; empty when nothing serves that."""
+    served, variables = folder.resolve(), environment()
+    if variables.runs_url is None or not served.is_relative_to(variables.runs.resolve()):
+        return ""
+    place = served.relative_to(variables.runs.resolve()).as_posix()
+    return f"{str(variables.runs_url).rstrip('/')}/{quote(place)}/gallery/index.html"
+
+
+def show_films(animations: Sequence[Animation], store: Store) -> None:
+    """Artifacts of all films, as many as it takes, on the run that a person started: a child run leaves it to that."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or context.flow_run.parent_task_run_id is not None:
+        return
+    for number, page in enumerate(film_pages(animations, store), 1):
+        key = "films" if number == 1 else f"films-{number}"
+        create_markdown_artifact(page, key=key, description="Films of each prompt, and of denoising", _sync=True)  # type: ignore[call-arg]
 
 
 def dataset_facts(ref: DatasetRef) -> str:
@@ -124,18 +155,52 @@ def _number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
+def last_pictures(samples: Sequence[Sample], store: Store) -> str:
+    """What the last snapshot drew: one row for each prompt, a column for each seed."""
+    last = max((sample.epoch for sample in samples), default=0)
+    drawn = [sample for sample in samples if sample.epoch == last]
+    prompts = list(dict.fromkeys(sample.prompt for sample in drawn))[:PROMPTS]
+    rows = [[sample for sample in drawn if sample.prompt == prompt][:EPOCHS] for prompt in prompts]
+    label = f"Drawn after epoch {last}: {'; '.join(prompts)}"
+    return _sheet(label, [_read(sample.key, store) for row in rows for sample in row], max(map(len, rows), default=1))
+
+
 def films(animations: Sequence[Animation], store: Store) -> str:
-    """The films that are small enough, as many as there is room for, each in its smallest format."""
-    parts: list[str] = []
-    room = FILM_BYTES
+    """The first films, as many as there is room for in one artifact."""
+    pages = film_pages(animations, store, most=1)
+    return pages[0] if pages else ""
+
+
+def film_pages(animations: Sequence[Animation], store: Store, most: int = FILM_PAGES) -> list[str]:
+    """All films, of FILM_BYTES on each page; those that are more than `most` pages hold are counted on the last."""
+    pages: list[list[str]] = []
+    room, shown = 0, 0
     for film in animations:
-        moving = {kind: file for file in film.files for kind in ("avif", "webp", "gif") if file.path.endswith(kind)}
-        kind, file = min(moving.items(), key=lambda one: one[1].bytes, default=("", None))
-        if file and file.bytes <= room and (data := _read(file.key, store)):
-            room -= file.bytes
-            parts.append(f"*{cell(film.prompt)}*\n\n![{film.kind}]({data_uri(data, f'image/{kind}')})")
-    left = len(animations) - len(parts)
-    return "\n\n".join([*parts, *([f"{left} more films are in the run's folder."] if left else [])])
+        file = _small_enough(film)
+        size = file.bytes if file else 0
+        if not pages or size > room:
+            if len(pages) == most:
+                break
+            pages.append([])
+            room = FILM_BYTES
+        pages[-1].append(_film(film, file, store))
+        room, shown = room - size, shown + 1
+    if pages and shown < len(animations):
+        pages[-1].append(f"{len(animations) - shown} more films are in the run's folder.")
+    return ["\n\n".join(page) for page in pages]
+
+
+def _small_enough(film: Animation) -> StoredFile | None:
+    """The film in the format that most can show, of those that have room on a page; else its sheet."""
+    files = {Path(file.path).suffix: file for file in film.files if file.bytes <= FILM_BYTES}
+    return next((files[suffix] for suffix in MIMES if suffix in files), None)
+
+
+def _film(film: Animation, file: StoredFile | None, store: Store) -> str:
+    data = _read(file.key, store) if file else None
+    if not file or not data:
+        return f"*{cell(film.prompt)}*: too large to be shown here; it is in the run's folder"
+    return f"*{cell(film.prompt)}*\n\n![{film.kind}]({data_uri(data, MIMES[Path(file.path).suffix])})"
 
 
 def _read(key: str, store: Store) -> bytes | None:

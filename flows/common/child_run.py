@@ -20,6 +20,7 @@ from prefect.events.filters import EventFilter, EventResourceFilter
 from prefect.states import AwaitingRetry, Cancelling
 from pydantic import BaseModel
 
+from flows.common.deployed import deployed_as
 from flows.common.events import events_of
 from tasks.common.caching import ContentKey, Outcome, call_async, gone
 from tasks.common.errors import WikistyleError
@@ -43,7 +44,7 @@ async def run_child(
     content: Sequence[Any],
     keys_of: Callable[[T], Sequence[str]] = lambda _: (),
 ) -> Outcome[T]:
-    """Run the deployment `{part}/{profile}` with `parameters` and return what it handed on, as `kind`.
+    """Run the profile's deployment of a part with `parameters` and return what it handed on, as `kind`.
 
     `content` is what the result depends on; when it was handed on before, for whichever run, and the store still has
     `keys_of` it, no child is started. Raises ChildFailed.
@@ -61,7 +62,7 @@ async def run_child(
 
 @task(
     name="child-run",
-    task_run_name="{part}/{profile}",
+    task_run_name="run {part} of {profile} on the GPU pool",
     cache_policy=ContentKey("child", VERSION, ignore=("profile", "parameters", "anew")),
     persist_result=True,
     result_serializer="json",
@@ -76,7 +77,7 @@ async def child_run(
     context = TaskRunContext.get()
     assert context is not None, "a task's body runs in its context"
     parent = context.task_run.flow_run_id
-    name = f"{part}/{profile}"
+    name = f"{part}/{deployed_as(part, profile)}"
     started = await arun_deployment(
         name, parameters=parameters, timeout=0, idempotency_key=f"{parent}-{part}", as_subflow=True
     )

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, GetJsonSchemaHandler, TypeAdapter, ValidationError, model_validator
+from pydantic_core import CoreSchema
 
+from flows.common import form
 from tasks.animate.settings import AnimateSettings
 from tasks.caption.settings import CaptionSettings
 from tasks.common.errors import WikistyleError
@@ -45,6 +47,21 @@ class Settings(StageSettings):
     sample: SampleSettings = Field(default_factory=lambda: SampleSettings.model_validate({}), title="6. Sample")
     measure: MeasureSettings = Field(default_factory=lambda: MeasureSettings.model_validate({}), title="7. Measure")
     animate: AnimateSettings = Field(default_factory=lambda: AnimateSettings.model_validate({}), title="8. Animate")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_stage(cls, values: Any) -> Any:
+        return form.by_stage(cast("dict[str, Any]", values)) if isinstance(values, dict) else values
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        own = handler.resolve_ref_schema(schema)
+        stages = {stage: handler.resolve_ref_schema(own["properties"][stage]) for stage in form.STAGES}
+        kinds: dict[str, Any] = {stage: cls.model_fields[stage].annotation for stage in form.STAGES}
+        alone = {stage: TypeAdapter[Any](kind).json_schema() for stage, kind in kinds.items()}
+        form.asked(own, stages, alone)
+        return schema
 
 
 def profile_names() -> list[str]:
@@ -96,6 +113,8 @@ def parse(values: dict[str, Any], source: str) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        if not name:
+            raise SettingsError(f"{source}: {first['msg'].removeprefix('Value error, ')}") from None
         if first["type"] == "extra_forbidden":
             siblings = _fields_beside(first["loc"])
             raise SettingsError(

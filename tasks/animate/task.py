@@ -14,13 +14,13 @@ def stored_keys(film: Animation) -> list[str]:
     return [file.key for file in film.files]
 
 
-@cached_task("animate-dial", VERSION, keys=stored_keys)
+@cached_task("animate-dial", VERSION, keys=stored_keys, task_run_name="film of {prompt} from base to tuned")
 def animate_dial(prompt: str, between: list[Between], settings: AnimateSettings) -> Animation:
     """The film of one prompt on the straight way; hand over that prompt's pictures only, they are the cache key."""
     return films.dial_film(prompt, between, settings, Store())
 
 
-@cached_task("animate-training", VERSION, keys=stored_keys)
+@cached_task("animate-training", VERSION, keys=stored_keys, task_run_name="film of {prompt} through the epochs")
 def animate_training(
     prompt: str, samples: list[Sample], between: list[Between], settings: AnimateSettings
 ) -> Animation:
@@ -28,7 +28,7 @@ def animate_training(
     return films.training_film(prompt, samples, between, settings, Store())
 
 
-@cached_task("animate-denoising", VERSION, keys=stored_keys)
+@cached_task("animate-denoising", VERSION, keys=stored_keys, task_run_name="film of {prompt} out of noise")
 def animate_denoising(prompt: str, keys: list[str], settings: AnimateSettings) -> Animation:
     """The film of one picture coming out of noise."""
     return films.denoising_film(prompt, keys, settings, Store())

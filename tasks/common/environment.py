@@ -40,6 +40,10 @@ class Environment(BaseSettings):
         description="Folder of trainings: caches, states, logs. The command takes `training` in the home folder.",
     )
     runs: Path = Field(default=Path("runs"), description="Folder that the runs' own folders are made in.")
+    runs_url: HttpUrl | None = Field(
+        default=None,
+        description="Address at which something serves the folder of runs, for links to galleries: `wikistyle up`.",
+    )
     cache_gib: float = Field(
         default=10.0,
         ge=0,

@@ -4,7 +4,8 @@ import hashlib
 import json
 from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
 
 class StageSettings(BaseModel):
@@ -16,6 +17,14 @@ class StageSettings(BaseModel):
         """Only what changes the stage's output; fields made with `working` (speed, politeness, memory) are left out."""
         skip = {name for name, field in type(self).model_fields.items() if _is_working(field.json_schema_extra)}
         return self.model_dump(mode="json", exclude=skip)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """With each field's place: PostgreSQL keeps a schema without its order, and a form goes by `position`."""
+        schema = handler(core_schema)
+        for place, field in enumerate(handler.resolve_ref_schema(schema).get("properties", {}).values()):
+            field["position"] = place
+        return schema
 
 
 def _is_working(extra: object) -> bool:

@@ -19,7 +19,7 @@ def stored_keys(ref: DatasetRef) -> list[str]:
     return [file.key for file in ref.files]
 
 
-@cached_task("dataset", VERSION, keys=stored_keys)
+@cached_task("dataset", VERSION, keys=stored_keys, task_run_name="build the dataset")
 def build(
     rows: tuple[CaptionedImage, ...], rejects: tuple[Reject, ...], source: DatasetSource, settings: DatasetSettings
 ) -> DatasetRef:
@@ -29,7 +29,7 @@ def build(
     return build_dataset(rows, rejects, source, settings, Store())
 
 
-@cached_task("publish", VERSION, always=True)
+@cached_task("publish", VERSION, always=True, task_run_name="publish to {settings.repo_id}")
 def publish(ref: DatasetRef, settings: DatasetSettings) -> DatasetRef:
     """The dataset on the hub, if `settings.repo_id` names a place for it; returns `ref` with its revision."""
     from tasks.dataset.publish import publish as publish_dataset

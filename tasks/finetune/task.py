@@ -39,7 +39,13 @@ def stored_keys(training: Training) -> list[str]:
     return [file.key for snapshot in training.snapshots for file in (snapshot.unet, snapshot.decoder) if file]
 
 
-@cached_task("finetune", VERSION, keys=stored_keys, policy=TrainingKey("finetune", VERSION))
+@cached_task(
+    "finetune",
+    VERSION,
+    keys=stored_keys,
+    policy=TrainingKey("finetune", VERSION),
+    task_run_name="train {settings.epochs} epochs",
+)
 def finetune(dataset: DatasetRef | str, settings: FinetuneSettings, base_identity: str) -> Training:
     """Train on the dataset, or resume the training a killed run left; `base_identity` stands for the base's weights.
 

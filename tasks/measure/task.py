@@ -67,8 +67,9 @@ def reference_keys(reference: Reference | None) -> list[str]:
 
 
 @cached_task(
-    "measure-wiki", VERSION, keys=reference_keys, policy=MeasureKey("measure-wiki", (*FOR_THE_RULE, *FOR_DRAWING))
-)
+    "measure-wiki", VERSION, keys=reference_keys, policy=MeasureKey("measure-wiki", (*FOR_THE_RULE, *FOR_DRAWING)),
+    task_run_name="see the wiki's pictures",
+)  # fmt: skip
 def measure_wiki(dataset: DatasetRef | str, held_out: float, settings: MeasureSettings) -> Reference | None:
     """What the snapshots are measured against; None when too few pictures were held out."""
     from tasks.measure.reference import make_reference
@@ -81,7 +82,10 @@ def drawn_keys(drawn: DrawnSet) -> list[str]:
     return [drawn.key]
 
 
-@cached_task("measure-draw", VERSION, keys=drawn_keys, policy=MeasureKey("measure-draw", FOR_THE_RULE))
+@cached_task(
+    "measure-draw", VERSION, keys=drawn_keys, policy=MeasureKey("measure-draw", FOR_THE_RULE),
+    task_run_name="measure epoch {snapshot.epoch} at strength {strength}",
+)  # fmt: skip
 def draw_point(
     base: BaseModel, snapshot: Snapshot, strength: float, reference: Reference, settings: MeasureSettings
 ) -> DrawnSet:
@@ -106,6 +110,7 @@ def pair_keys(pairs: list[NearestPair]) -> list[str]:
 @cached_task(
     "measure-nearest", VERSION, keys=pair_keys,
     policy=MeasureKey("measure-nearest", (*FOR_THE_RULE, *FOR_DRAWING)),
+    task_run_name="find the trained pictures nearest to the samples",
 )  # fmt: skip
 def nearest_pairs(samples: list[Sample], reference: Reference, settings: MeasureSettings) -> list[NearestPair]:
     """Each sample with the trained picture nearest to it, the nearest pair first."""

@@ -59,7 +59,13 @@ def between_keys(pictures: list[Between]) -> list[str]:
     return [picture.key for picture in pictures]
 
 
-@cached_task("sample", VERSION, keys=stored_keys, policy=WeightsKey("sample", DENOISING + DIAL))
+@cached_task(
+    "sample",
+    VERSION,
+    keys=stored_keys,
+    policy=WeightsKey("sample", DENOISING + DIAL),
+    task_run_name="draw epoch {snapshot.epoch}",
+)
 def sample_snapshot(
     base_model: str,
     base_identity: str,
@@ -77,7 +83,13 @@ def sample_snapshot(
     return list(samples)
 
 
-@cached_task("sample-denoising", VERSION, keys=film_keys, policy=WeightsKey("sample-denoising", ("prompts", *DIAL)))
+@cached_task(
+    "sample-denoising",
+    VERSION,
+    keys=film_keys,
+    policy=WeightsKey("sample-denoising", ("prompts", *DIAL)),
+    task_run_name="draw epoch {snapshot.epoch} out of noise",
+)
 def sample_denoising(
     base_model: str,
     base_identity: str,
@@ -95,6 +107,7 @@ def sample_denoising(
 @cached_task(
     "sample-dial", VERSION, keys=between_keys,
     policy=WeightsKey("sample-dial", ("prompts", "seeds", "dial_seeds", *DENOISING)),
+    task_run_name="draw the way to epoch {last.epoch}",
 )  # fmt: skip
 def sample_dial(
     base_model: str,
@@ -112,7 +125,10 @@ def sample_dial(
     return draw_dial(way, samples, settings)
 
 
-@cached_task("sample-tween", VERSION, keys=between_keys, policy=WeightsKey("sample-tween", DENOISING + DIAL))
+@cached_task(
+    "sample-tween", VERSION, keys=between_keys, policy=WeightsKey("sample-tween", DENOISING + DIAL),
+    task_run_name="draw between epochs {first.epoch} and {second.epoch}",
+)  # fmt: skip
 def sample_tweens(
     base_model: str,
     base_identity: str,

@@ -49,6 +49,7 @@ CASES = {
     "wikistyle gc --dry-run": "test_freeing_space",
     "export PREFECT_API_URL=https://your-server/api": "test_a_server_of_ones_own (the address of `wikistyle up`)",
     "python -m deployments.server": "test_a_server_of_ones_own",
+    "python -m deployments.rename": "test_a_server_of_ones_own",
     "prefect --no-prompt deploy --all": "test_a_server_of_ones_own",
     "prefect worker start --pool wikistyle-cpu": "test_a_server_of_ones_own",
     "prefect worker start --pool wikistyle-gpu --limit 1": "test_a_server_of_ones_own",
@@ -237,6 +238,12 @@ def test_a_server_of_ones_own(service):
                 time.sleep(0.2)
     deployed = shell(f"cd {ROOT} && prefect --no-prompt deploy --all", here, **there)
     assert deployed.returncode == 0, deployed.stderr
-    assert "wikistyle/sample" in deployed.stdout
+    assert "wikistyle/sample-pipeline" in deployed.stdout
+    homeless = shell("python -m deployments.rename", here, **there, PREFECT_HOME=str(here / "empty"))
+    assert homeless.returncode == 1
+    assert homeless.stderr.startswith("no Prefect server keeps its records at sqlite")
+    assert len(homeless.stderr.splitlines()) == 1
+    renamed = shell("python -m deployments.rename", here, **there, PREFECT_HOME=str(here / ".wikistyle" / "prefect"))
+    assert (renamed.returncode, renamed.stdout, renamed.stderr) == (0, "", "")  # `wikistyle up` had none to rename
     prepared = shell("python -m deployments.server", here, **there)
     assert (prepared.returncode, prepared.stderr) == (0, "")

@@ -8,7 +8,9 @@ import yaml
 from prefect.cli.deploy._config import _load_deploy_configs_and_actions
 from rich.console import Console
 
-from deployments.render import CPU_POOL, ENVIRONMENT, GPU_POOL, parameters_of, rendered
+from deployments.rename import name_now
+from deployments.render import CPU_POOL, ENVIRONMENT, GPU_POOL, RESCUE, parameters_of, rendered
+from flows.common.form import by_stage
 from flows.common.settings import ROOT, Settings, load_profile, profile_names
 
 PARTS = dict.fromkeys(("wikistyle", "collect", "publish", "watch"), CPU_POOL)
@@ -40,26 +42,54 @@ def test_prefects_own_loader_finds_all_parameters_and_variables_in_full():
     assert len(deployments) == len(PARTS) * len(profile_names()) + 1
     for deployment in deployments:
         assert deployment["work_pool"]["job_variables"] == {"env": ENVIRONMENT}
-        if deployment["name"] in profile_names():
-            assert deployment["parameters"] == {"settings": parameters_of(deployment["name"])}
+        if deployment["name"] != RESCUE:
+            assert deployment["parameters"] == {"settings": parameters_of(deployment["tags"][1])}
+
+
+def test_each_deployment_says_what_it_is_of_which_profile():
+    """In a list of them, where the name is what one sees; no two are alike."""
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    names = [d["name"] for d in deployments]
+    assert len(set(names)) == len(names)
+    assert {"sample-pipeline", "sample-watch", "simpsons-finetune", "rescue-crashed-runs"} <= set(names)
+    assert len({(d["description"], *d["tags"]) for d in deployments}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("flow", "name", "tags", "now"),
+    [
+        ("wikistyle", "sample", ["wikistyle", "sample"], "sample-pipeline"),
+        ("watch", "my-wiki", ["wikistyle", "my-wiki"], "my-wiki-watch"),
+        ("rescue", "crashed", ["wikistyle"], "rescue-crashed-runs"),
+        ("watch", "my-wiki-watch", ["wikistyle", "my-wiki"], "my-wiki-watch"),
+        ("watch", "nightly", ["wikistyle"], "nightly"),
+        ("theirs", "sample", ["wikistyle", "sample"], "sample"),
+        ("watch", "sample", ["theirs", "sample"], "sample"),
+    ],
+)
+def test_only_names_that_wikistyle_gave_are_changed(flow, name, tags, now):
+    """tests/e2e/test_restart has the deployments of an older server."""
+    assert name_now(f"flows/{flow}.py:{flow}", name, tags) == now
 
 
 def test_every_profile_has_every_part_on_its_pool(deployments):
-    found = {(d["entrypoint"], d["name"]): d["work_pool"]["name"] for d in deployments}
+    found = {(d["entrypoint"], d["tags"][1]): d["work_pool"]["name"] for d in deployments}
     assert found == {(f"flows/{p}.py:{p}", name): pool for name in profile_names() for p, pool in PARTS.items()}
 
 
 def test_a_deployments_parameters_are_its_profile(deployments):
     for deployment in deployments:
         deployed = Settings.model_validate(deployment["parameters"]["settings"])
-        profile = load_profile(deployment["name"])
+        profile = load_profile(deployment["tags"][1])
         assert deployed == profile.model_copy(update={"training_on": "gpu-pool"})
         # written out in full: the form in the UI shows values, not blanks
-        assert set(deployment["parameters"]["settings"]["finetune"]) == set(type(profile.finetune).model_fields)
+        said = by_stage(deployment["parameters"]["settings"])
+        for stage in ("scrape", "dataset", "finetune", "sample"):
+            assert set(said[stage]) == set(type(getattr(profile, stage)).model_fields)
 
 
 def test_one_training_at_a_time_and_one_pipeline_run(deployments):
-    limits = {(d["entrypoint"], d["name"]): d.get("concurrency_limit") for d in deployments}
+    limits = {(d["entrypoint"], d["tags"][1]): d.get("concurrency_limit") for d in deployments}
     for name in profile_names():
         assert limits["flows/finetune.py:finetune", name] == {"limit": 1, "collision_strategy": "ENQUEUE"}
         assert limits["flows/wikistyle.py:wikistyle", name] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}

@@ -18,6 +18,8 @@ import httpx
 import psutil
 import yaml
 
+from flows.common.deployed import deployed_as
+from flows.common.form import as_asked, by_stage
 from samples.wiki.content import SampleWiki, WikiFile
 from samples.wiki.server import serve
 from tests.caption.blip import save_tiny_blip
@@ -67,11 +69,16 @@ class Stack:
     def get(self, path: str) -> Any:
         return self.request("GET", path)
 
+    def deployment(self, name: str) -> dict[str, Any]:
+        """The deployment of a flow and profile, as `collect/tiny`."""
+        flow, _, profile = name.partition("/")
+        return self.get(f"/deployments/name/{flow}/{deployed_as(flow, profile)}")
+
     def start(self, deployment: str, **settings: dict[str, Any]) -> str:
-        """A run as the form starts it: the deployment's parameters, with some settings changed; returns its id."""
-        found = self.get(f"/deployments/name/{deployment}")
-        values = found["parameters"]["settings"]
-        changed = values | {stage: values[stage] | new for stage, new in settings.items()}
+        """A run of `flow/profile` as the form starts it: its parameters, with some settings changed; returns its id."""
+        found = self.deployment(deployment)
+        values = by_stage(found["parameters"]["settings"])
+        changed = as_asked(values | {stage: values[stage] | new for stage, new in settings.items()})
         parameters = found["parameters"] | {"settings": changed}
         return self.post(f"/deployments/{found['id']}/create_flow_run", parameters=parameters)["id"]
 

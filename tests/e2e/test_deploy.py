@@ -25,7 +25,7 @@ def things(stack: Stack) -> dict[str, list[str]]:
 @contextmanager
 def switched(stack: Stack, deployment: str, active: bool) -> Iterator[None]:
     """The deployment's schedule as a user switched it in the UI, and back."""
-    found = stack.get(f"/deployments/name/{deployment}")
+    found = stack.deployment(deployment)
     (schedule,) = found["schedules"]
     path = f"/deployments/{found['id']}/schedules/{schedule['id']}"
     stack.request("PATCH", path, {"active": active})
@@ -63,9 +63,7 @@ def test_what_the_user_switched_stays_so_after_deploying_again(stack: Stack):
     try:
         with switched(stack, "watch/tiny", True):
             deploy(stack)
-            active = {
-                p: stack.get(f"/deployments/name/watch/{p}")["schedules"][0]["active"] for p in ("tiny", "sample")
-            }
+            active = {p: stack.deployment(f"watch/{p}")["schedules"][0]["active"] for p in ("tiny", "sample")}
             assert active == {"tiny": True, "sample": False}
         assert trigger()["enabled"] is False
     finally:
@@ -74,7 +72,7 @@ def test_what_the_user_switched_stays_so_after_deploying_again(stack: Stack):
 
 def test_an_active_schedule_yields_scheduled_runs(stack: Stack):
     """With some versions of SQLAlchemy the server never makes any."""
-    watch = stack.get("/deployments/name/watch/tiny")
+    watch = stack.deployment("watch/tiny")
     assert [(s["active"], s["schedule"]["interval"]) for s in watch["schedules"]] == [(False, 3600)]
     with switched(stack, "watch/tiny", True):
         stack.until(lambda: [run for run in stack.runs_of("watch") if run["auto_scheduled"]], "a run that is due")

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tasks.animate.gallery import build_gallery
 from tasks.common.store import Store
-from tests.animate.pages import drawer, full_page, small_page
+from tests.animate.pages import drawn_into, full_page, small_page
 
 pytestmark = pytest.mark.e2e
 WIDTHS = {1280: 900, 390: 844}  # px, and the heights that go with them
@@ -24,7 +24,7 @@ BELOW_THE_MENU = """section => {
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("gallery")
     store = Store(str(folder / "store"))
-    draw = drawer(store)
+    draw = drawn_into(store)
     page = full_page(small_page(store, draw), draw).model_copy(update={"frame_ms": 1200, "hold_last_ms": 600})
     (folder / "index.html").write_bytes(build_gallery(page, store))
     return (folder / "index.html").as_uri()

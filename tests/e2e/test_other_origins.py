@@ -30,7 +30,7 @@ async ([api, command, known]) => {
   const json = {"Content-Type": "application/json"};
   let id = known;
   await attempt("read", async () => {
-    const answer = await fetch(`${api}/deployments/name/watch/tiny`);
+    const answer = await fetch(`${api}/deployments/name/watch/tiny-watch`);
     id = (await answer.json()).id;
     return answer.status;
   });
@@ -73,7 +73,7 @@ def served(html: str) -> Iterator[str]:
 
 
 def attacked(page: Page, stack: Stack, api: str, proof: Path) -> dict[str, object]:
-    known = stack.get("/deployments/name/watch/tiny")["id"]
+    known = stack.deployment("watch/tiny")["id"]
     return page.evaluate(ATTACK, [api, f"touch {proof}", known])
 
 
@@ -112,7 +112,7 @@ def test_a_name_bound_anew_to_this_machine_reaches_nothing(stack: Stack, browser
 def test_the_ui_lets_in_who_knows_the_password(stack: Stack, browser: Browser):
     page = browser.new_page()
     page.set_default_timeout(PATIENCE_MS)
-    page.goto(f"{stack.url}/login")
+    page.goto(stack.url)
     field = page.locator("input[type=password]")
     for password in ("wikistyle:wrong", stack.password):
         field.fill(password)
@@ -121,7 +121,7 @@ def test_the_ui_lets_in_who_knows_the_password(stack: Stack, browser: Browser):
         assert answer.value.status == (200 if password == stack.password else 401)
     posted = page.expect_response(lambda answer: answer.request.method == "POST" and answer.url.startswith(stack.url))
     with posted as answer:
-        page.goto(f"{stack.url}/runs")
+        page.goto(f"{stack.url}/v2/runs")
     assert answer.value.status == 200  # with the password and Prefect's token
     page.close()
     assert httpx.post(f"{stack.url}/api/flow_runs/filter", json={}).status_code in (401, 403)
@@ -156,7 +156,7 @@ def test_the_password_is_told_once_and_lies_only_in_a_private_file(stack: Stack)
     ],
 )
 def test_whoever_starts_a_run_has_no_say_in_which_program_it_is(stack: Stack, variables: dict):
-    deployment = stack.get("/deployments/name/publish/tiny")["id"]
+    deployment = stack.deployment("publish/tiny")["id"]
     with pytest.raises(httpx.HTTPStatusError) as refused:
         stack.post(f"/deployments/{deployment}/create_flow_run", job_variables=variables)
     assert refused.value.response.status_code == 422
@@ -167,7 +167,7 @@ def test_a_deployment_of_other_code_is_not_run(stack: Stack, what: str, tmp_path
     """Whoever has the password, or a page that got hold of it, still can't make the worker run a script of theirs."""
     proof, script = tmp_path / "proof", tmp_path / "script.py"
     script.write_text(f"open({str(proof)!r}, 'w')\n")
-    ours = stack.get("/deployments/name/publish/tiny")
+    ours = stack.deployment("publish/tiny")
     (here,) = ours["pull_steps"]
     shell = {"prefect.deployments.steps.run_shell_script": {"script": f"touch {proof}"}}
     changed = {"pull_steps": [here, shell]} if what == "steps" else {"entrypoint": f"{script}:publish"}

@@ -49,7 +49,7 @@ def test_a_failed_training_is_retried_in_place_and_nothing_else_runs_again(stack
     pipeline = stack.start("wikistyle/tiny", finetune={"seed": 1, "epochs": 20, "snapshot_every": 20})
     failed = stack.wait(pipeline)
     assert failed["state"]["type"] == "FAILED"
-    assert "finetune/tiny run" in failed["state"]["message"]
+    assert "finetune/tiny-finetune run" in failed["state"]["message"]
     assert "press Retry" in failed["state"]["message"]
 
     training.unlink()

@@ -82,7 +82,7 @@ def test_a_run_whose_worker_died_before_starting_it_is_taken_up_again(stack: Sta
     soon = automation | {"trigger": automation["trigger"] | {"within": 10}}
     stack.request("PUT", f"/automations/{found['id']}", soon)
     try:
-        watch = stack.get("/deployments/name/watch/tiny")
+        watch = stack.deployment("watch/tiny")
         taken = {"type": "PENDING", "name": "Submitting"}
         run = stack.post(f"/deployments/{watch['id']}/create_flow_run", state=taken)["id"]
         crashed = stack.wait(run, {"CRASHED"})

@@ -142,10 +142,10 @@ def pointed_at(stack: Stack, api_url: str) -> Iterator[None]:
     """The profile's deployments read another wiki for a while."""
     before = {}
     for flow in ("wikistyle", "collect", "watch"):
-        found = stack.get(f"/deployments/name/{flow}/tiny")
+        found = stack.deployment(f"{flow}/tiny")
         values = before[found["id"]] = found["parameters"]
-        scrape = values["settings"]["scrape"] | {"api_url": api_url}
-        there = values | {"settings": values["settings"] | {"scrape": scrape}}
+        essentials = values["settings"]["essentials"] | {"api_url": api_url}
+        there = values | {"settings": values["settings"] | {"essentials": essentials}}
         stack.request("PATCH", f"/deployments/{found['id']}", {"parameters": there})
     try:
         yield
