@@ -264,10 +264,7 @@ def brought_up(clone: Path, environment: dict[str, str], port: int) -> tuple[sub
 
 @contextmanager
 def running_stack(folder: Path, api_url: str, **variables: str) -> Iterator[Stack]:
-    """Clone, render, `wikistyle up` on a free port; at the end Ctrl-C, after which none of its processes is left.
-
-    `variables` are added to the environment.
-    """
+    """Clone, render, `wikistyle up` with these variables; at the end Ctrl-C, after which no process of it is left."""
     clone, home = folder / "clone", folder / "home"
     clone_to(clone)
     save_base(folder / "models" / "base")
