@@ -1,6 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 FAST := "not e2e and not server and not slow"
+# One worker more than two cores: tests wait for servers as much as they compute. A file's tests stay together.
+WORKERS := -n 3 --dist loadgroup
 
 .PHONY: demo test test-fast coverage mutants lint types hooks bench models clean help
 
@@ -18,13 +20,13 @@ demo: .venv/installed  ## the whole story on the sample wiki, in minutes, no net
 	@env -u PREFECT_API_URL HF_HUB_OFFLINE=1 $(BIN)/wikistyle run --profile sample
 
 test: .venv/installed  ## the whole test suite
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(WORKERS)
 
 test-fast: .venv/installed  ## the tests that need no server and no browser and are not slow
-	@$(BIN)/pytest -m $(FAST)
+	@$(BIN)/pytest $(WORKERS) -m $(FAST)
 
 coverage: .venv/installed  ## how much of flows, tasks and deployments those run
-	@$(BIN)/pytest -m $(FAST) --cov=flows --cov=tasks --cov=deployments --cov-report=term:skip-covered
+	@$(BIN)/pytest $(WORKERS) -m $(FAST) --cov=flows --cov=tasks --cov=deployments --cov-report=term:skip-covered
 
 mutants: .venv/installed  ## faults put into every formula, and those the fast tests miss (hours; goes on where it was)
 	@nice $(BIN)/python tests/mutants.py run
