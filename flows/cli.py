@@ -59,10 +59,10 @@ def run(
     except MissingPart as error:
         first = _command(profile, set_, error.part)
         _fail(f"nothing is kept of {error.part} for profile {settings.profile}; run `{first}` first", 1)
-    from flows.common.run_folder import check_run_folder  # loads Prefect, which what is wrong above need not wait for
+    make_home()  # before Prefect is loaded, which what is wrong above need not wait for
+    from flows.common.run_folder import check_run_folder
 
     check_run_folder(run_dir)
-    make_home()
     server = os.environ.get("PREFECT_API_URL", "a Prefect server of this run's own, which takes 10 to 30 s to start")
     say(f"starting with {server}")
     again = _command(profile, set_, only, run_dir, json_)

@@ -1,6 +1,7 @@
 """What all tests share: no network for models, and one Prefect server for those that need one."""
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from tests.s3 import s3_server, shared_store  # noqa: F401
 
+# A shell has what it starts in the background ignore Ctrl-C, and so would all that the tests start and stop so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["HF_HUB_OFFLINE"] = "1"
 # The tests' models are so small that a second thread costs more than it brings: 37 s in one test instead of 0.5.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from flows.common import artifacts
 from flows.common.base_model import base_of
+from flows.common.release import check_release, released
 from flows.common.report import StageReport
 from flows.common.settings import Settings, located
 from flows.common.stage import Stage, stage
-from tasks.common.errors import WikistyleError
 from tasks.common.progress import progress
 from tasks.common.records import Sample, Snapshot, Training
 from tasks.common.store import Store
@@ -34,28 +34,6 @@ def measure(training: Training, samples: Sequence[Sample], settings: Settings) -
             measured = _measure(measuring, training, samples, reference, how)
         measuring.done(len(training.snapshots), len(measured.measures), (), artifacts.measures_table(measured))
     return measured, measuring.report
-
-
-def check_release(training: Training, how: MeasureSettings) -> None:
-    """Raise in one line when the epoch to be released has no snapshot."""
-    epochs = [snapshot.epoch for snapshot in training.snapshots]
-    if how.release_epoch is not None and how.release_epoch not in epochs:
-        raise WikistyleError(
-            f"measure.release_epoch is {how.release_epoch}, which has no snapshot; "
-            f"name one of {', '.join(map(str, epochs))}, or leave it empty"
-        )
-
-
-def released(training: Training, measured: Measured | None, how: MeasureSettings) -> tuple[Snapshot, float]:
-    """The snapshot, and the strength, that a run's model folder holds: the one named, the recommended, or the last."""
-    by_epoch = {snapshot.epoch: snapshot for snapshot in training.snapshots}
-    if how.release_epoch is not None:
-        check_release(training, how)
-        return by_epoch[how.release_epoch], 1.0
-    found = measured.recommendation if measured else None
-    if found is None or found.epoch is None or found.strength is None:
-        return training.snapshots[-1], 1.0
-    return by_epoch[found.epoch], found.strength
 
 
 def _why_not(training: Training) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.common.base_model import base_of
-from flows.common.measuring import released
+from flows.common.release import released
 from flows.common.report import Collected, Finetuned, Showcased, StageReport
 from flows.common.settings import Settings, SettingsError
 from tasks.common.environment import environment

@@ -85,8 +85,9 @@ def test_every_case_is_a_command_of_a_readme_and_names_a_test():
 
 def test_make():
     """What the README's make targets would run, of this environment's commands."""
-    fast = 'pytest -m "not e2e and not server and not slow"'
-    for target, does in (("demo", "wikistyle run --profile sample"), ("test", "pytest"), ("test-fast", fast)):
+    tests = "pytest -n 3 --dist loadgroup"
+    fast = f'{tests} -m "not e2e and not server and not slow"'
+    for target, does in (("demo", "wikistyle run --profile sample"), ("test", tests), ("test-fast", fast)):
         command = ["make", "--dry-run", "--assume-old=.venv/installed", target]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout.strip().endswith(f".venv/bin/{does}")

@@ -168,7 +168,7 @@ def test_a_film_and_the_sheet_are_kept_as_files(opened):
     page = opened()
     page.locator("#share summary").click()
     film, sheet = page.locator("#share .list a[href^=data]").first, page.locator("#share .button")
-    for link, start in ((film, b"RIFF"), (sheet, b"\xff\xd8")):
+    for link, start in ((film, b"GIF8"), (sheet, b"\xff\xd8")):
         with page.expect_download() as download:
             link.click()
         assert download.value.path().read_bytes().startswith(start)

@@ -5,8 +5,9 @@ import torch
 
 from flows.common.artifacts import measures_table
 from flows.common.base_model import base_in
-from flows.common.measuring import measure, released
+from flows.common.measuring import measure
 from flows.common.preflight import CheckError, check
+from flows.common.release import released
 from flows.common.report import Finetuned, Showcased
 from flows.common.run_folder import summarise, write_run
 from flows.common.settings import load_profile
