@@ -19,6 +19,7 @@ os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ.pop("PREFECT_API_URL", None)
 
 
+@pytest.hookimpl(tryfirst=True)  # before what distributes them looks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs the Prefect server (`make test-fast` leaves it out), and say what one worker must run alone.
 
