@@ -19,18 +19,11 @@ os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ.pop("PREFECT_API_URL", None)
 
 
-@pytest.hookimpl(tryfirst=True)  # before what distributes them looks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the Prefect server (`make test-fast` leaves it out), and say what one worker must run alone.
-
-    A file's tests share what they set up, those of tests/e2e the one stack; the long ones begin first.
-    """
+    """Mark what needs the Prefect server (`make test-fast` leaves it out); files of long tests are handed out first."""
     for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if "prefect_server" in fixtures:
+        if "prefect_server" in getattr(item, "fixturenames", ()):
             item.add_marker("server")
-        of_the_stack = "stack" in fixtures and item.path.name != "test_postgres.py"  # which has one of its own
-        item.add_marker(pytest.mark.xdist_group("stack" if of_the_stack else str(item.path)))
     items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
 
 
