@@ -42,7 +42,7 @@ def test_each_stage_tells_its_counts_and_shows_its_pictures(prefect, tmp_path):
     assert getattr(pictures_in(told["pipeline-run"])[1], "n_frames", 1) > 1
     assert pictures_in(told["pipeline-run"])[0].size == (2 * 96, 2 * 96)  # two prompts, two seeds
     pages = "".join(markdown for key, markdown in told.items() if key and key.startswith("films"))
-    assert len(pictures_in(pages)) == 3  # of two prompts and of denoising
+    assert len(pictures_in(pages)) == 5  # two of each of two prompts, and of denoising
     assert str(tmp_path / "runs" / "first" / "gallery" / "index.html") in told["pipeline-run"]
     assert "gallery" not in told  # no address: nothing serves the folder
     revision, today = summary["dataset"]["fingerprint"][:8], f"{datetime.now(UTC):%Y-%m-%d}"
