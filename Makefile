@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 FAST := "not e2e and not server and not slow"
 # One worker more than two cores: tests wait for servers as much as they compute. A file's tests stay together.
-WORKERS := -n 3 --dist loadfile
+WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-fast coverage mutants lint types hooks bench models clean help
 

@@ -85,7 +85,7 @@ def test_every_case_is_a_command_of_a_readme_and_names_a_test():
 
 def test_make():
     """What the README's make targets would run, of this environment's commands."""
-    tests = "pytest -n 3 --dist loadfile"
+    tests = "pytest -n 3 --dist loadfile --no-loadscope-reorder"
     fast = f'{tests} -m "not e2e and not server and not slow"'
     for target, does in (("demo", "wikistyle run --profile sample"), ("test", tests), ("test-fast", fast)):
         command = ["make", "--dry-run", "--assume-old=.venv/installed", target]
