@@ -29,6 +29,7 @@ LOGIN = 'export PREFECT_API_URL=http://127.0.0.1:4200/api PREFECT_API_AUTH_STRIN
 CASES = {
     "make demo": "test_make (its recipe alone: `wikistyle run` is below)",
     "make test": "test_make (this is one of its tests)",
+    "make coverage": "test_make",
     "make test-fast": "test_make (its recipe alone: a part of `make test`)",
     ".venv/bin/wikistyle profiles": "test_looking_around",
     ".venv/bin/wikistyle run --help": "test_looking_around",
@@ -87,7 +88,13 @@ def test_make():
     """What the README's make targets would run, of this environment's commands."""
     tests = "pytest -n 3 --dist loadfile --no-loadscope-reorder"
     fast = f'{tests} -m "not e2e and not server and not slow"'
-    for target, does in (("demo", "wikistyle run --profile sample"), ("test", tests), ("test-fast", fast)):
+    cover = "--cov=flows --cov=tasks --cov=deployments --cov-report=term:skip-covered"
+    for target, does in (
+        ("demo", "wikistyle run --profile sample"),
+        ("test", tests),
+        ("test-fast", fast),
+        ("coverage", f"{fast} {cover}"),
+    ):
         command = ["make", "--dry-run", "--assume-old=.venv/installed", target]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout.strip().endswith(f".venv/bin/{does}")
