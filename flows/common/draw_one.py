@@ -103,14 +103,14 @@ def _drawn(
 ) -> bytes:
     import torch
 
-    from tasks.diffusion.between import put_between, read_ends
+    from tasks.diffusion.between import put_strength
     from tasks.diffusion.draw import decode, denoise, encode, png, redraw
     from tasks.diffusion.parameters import Picture, parameters
     from tasks.diffusion.pipeline import best_device, load_base, set_solver
 
     base, (device, dtype) = base_of(training), best_device()
     loaded = load_base(base.model, base.revision, device, torch.float32 if source else dtype)
-    put_between(loaded, read_ends(loaded, None, snapshot, Store()), wanted.strength)
+    put_strength(loaded, snapshot, wanted.strength, Store())
     set_solver(loaded.pipe, settings.scheduler)
     embeddings = encode(loaded.pipe, [wanted.prompt, settings.negative_prompt])
     asked = (wanted.prompt, wanted.seed)

@@ -13,7 +13,9 @@ from PIL import Image
 WEBP_QUALITY = 85
 AVIF_QUALITY, AVIF_SPEED = 60, 8  # a third of a WebP as good; speed 6 is 2 dB better in fifteen times the time
 MP4_CRF = 20
-MIME = {"gif": "image/gif", "webp": "image/webp", "avif": "image/avif", "png": "image/png"}
+MIME = {
+    "gif": "image/gif", "webp": "image/webp", "avif": "image/avif", "png": "image/png", "mp4": "video/mp4",
+}  # fmt: skip
 
 
 def durations(frames: int, frame_ms: int, hold_last_ms: int) -> list[int]:

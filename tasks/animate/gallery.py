@@ -27,7 +27,6 @@ PICTURES_ROOM = (
 )
 FILMS_ROOM = 4_000_000  # bytes of films to keep in the page; larger ones are read from the folder beside it
 THUMBNAIL, STRIP = 224, 12  # px of a wiki's drawing, and how many of them come first
-MIMES = MIME | {"avif": "image/avif", "mp4": "video/mp4"}
 
 
 @dataclass(frozen=True)
@@ -213,7 +212,7 @@ def _downloads(films: tuple[Animation, ...], store: Store) -> dict[str, list[Dow
             href, ending = f"../gifs/{path}", path.suffix[1:]
             if file is inside and file.bytes <= room:
                 room -= file.bytes
-                href = data_uri(store.read(file.key), MIMES.get(ending, "application/octet-stream"))
+                href = data_uri(store.read(file.key), MIME.get(ending, "application/octet-stream"))
             what = f"{film.kind} sheet" if ending == "png" else film.kind
             found[film.prompt].append(Download(f"{film.kind}-{path.name}", href, f"{what}, {ending}", file.bytes))
     return found

@@ -7,7 +7,7 @@ import torch
 from tasks.common.files import replace_folder
 from tasks.common.records import Snapshot
 from tasks.common.store import Store
-from tasks.diffusion.between import put_between, read_ends
+from tasks.diffusion.between import put_strength
 from tasks.diffusion.pipeline import load_base
 
 
@@ -22,5 +22,5 @@ def assemble(
     be loaded or the snapshot was trained from another, FolderError when the folder holds something.
     """
     loaded = load_base(base_model, revision, "cpu", torch.float32)
-    put_between(loaded, read_ends(loaded, None, snapshot, store), strength)
+    put_strength(loaded, snapshot, strength, store)
     replace_folder(folder, loaded.pipe.to(torch.float16).save_pretrained)

@@ -1,8 +1,5 @@
 """Weights on the straight line between two sets: (1 − t)·first + t·second (Wortsman et al., arXiv 2109.01903)."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +7,7 @@ import torch
 from tasks.common.errors import ModelError
 from tasks.common.records import Snapshot, StoredFile
 from tasks.common.store import Store
-from tasks.diffusion.pipeline import LoadedPipeline, file_key, fill, part_weights
+from tasks.diffusion.pipeline import LoadedPipeline, file_key, fill, part_weights, put_in
 from tasks.diffusion.snapshots import in_decoder
 
 MOST = 1.25  # a little beyond the second set; farther out pictures fall apart
@@ -99,3 +96,16 @@ def _mixed(part: PartEnds, t: float, loaded: LoadedPipeline) -> Weights:
         name: (1 - t) * value.to(device, torch.float32) + t * part.second[name].to(device, torch.float32)
         for name, value in part.first.items()
     }
+
+
+def put_strength(loaded: LoadedPipeline, snapshot: Snapshot, strength: float, store: Store) -> None:
+    """Put in what lies `strength` on the way from the base model (0) to a snapshot (1); no end is read in vain.
+
+    Raises ModelError as `put_in`, `read_ends` and `put_between` do.
+    """
+    if strength == 1:
+        put_in(loaded, snapshot, store)
+    elif strength == 0:
+        put_in(loaded, snapshot.model_copy(update={"unet": None, "decoder": None}), store)
+    else:
+        put_between(loaded, read_ends(loaded, None, snapshot, store), strength)

@@ -1,8 +1,5 @@
 """Draw pictures with a loaded pipeline: the same noise for the same seed, so that what differs is the model."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 import io
 from collections.abc import Callable
 from typing import Any, Protocol

@@ -1,8 +1,5 @@
 """The set that is measured: every caption drawn with every seed, the same noise for every epoch and strength."""
 
-# diffusers names its classes lazily.
-# pyright: reportPrivateImportUsage=false
-
 from collections.abc import Iterable, Iterator
 
 import numpy as np

@@ -90,13 +90,13 @@ def draw_point(
     base: BaseModel, snapshot: Snapshot, strength: float, reference: Reference, settings: MeasureSettings
 ) -> DrawnSet:
     """The reference's captions drawn by the base (strength 0), a snapshot (1), or a point between."""
-    from tasks.diffusion.between import put_between, read_ends
+    from tasks.diffusion.between import put_strength
     from tasks.diffusion.pipeline import shared_pipeline
     from tasks.measure.drawing import draw_set
 
     began = time.monotonic()
     loaded = shared_pipeline(base.identity, base.model, base.revision)
-    put_between(loaded, read_ends(loaded, None, snapshot, Store()), strength)
+    put_strength(loaded, snapshot, strength, Store())
     drawn = draw_set(loaded.pipe, (snapshot.epoch, strength), reference, settings, _clip(settings), Store())
     get_run_logger().info("epoch %d at %g: %.0f s", snapshot.epoch, strength, time.monotonic() - began)
     return drawn

@@ -9,8 +9,10 @@ from safetensors.torch import load_file
 from tasks.common.errors import ModelError
 from tasks.common.records import Snapshot
 from tasks.common.store import Store
-from tasks.diffusion.between import put_between, read_ends
+from tasks.diffusion import between, pipeline
+from tasks.diffusion.between import put_between, put_strength, read_ends
 from tasks.diffusion.pipeline import LoadedPipeline, load_base, put_in
+from tasks.diffusion.pipeline import part_weights as pipeline_weights
 from tasks.diffusion.snapshots import decoder_parameters
 from tests.sample.tiny import snapshot
 
@@ -116,6 +118,20 @@ def test_nothing_is_written_and_each_end_is_read_once(loaded, store):
     for t in (0.4, 0.8, 1):
         put_between(loaded, ends, t)
     assert [path for path in root.rglob("*") if path.is_file() and path.parent.parent.name == "objects"] == []
+
+
+@pytest.mark.parametrize("strength", [0, 0.6, 1, 1.25])
+def test_a_strength_of_a_snapshot_is_what_lies_between_and_no_end_is_read_in_vain(strength, loaded, store, monkeypatch):
+    second = trained(loaded, store, 4)
+    put_between(loaded, read_ends(loaded, None, second, store), strength)
+    wanted = inside(loaded)
+    put_in(loaded, trained(loaded, store, 6), store)
+    read: list[str] = []
+    for module in (between, pipeline):
+        monkeypatch.setattr(module, "part_weights", lambda *given: read.append(given[2]) or pipeline_weights(*given))
+    put_strength(loaded, second, strength, store)
+    assert same(inside(loaded), wanted)
+    assert read == (["unet", "vae"] if strength in (0, 1) else ["unet", "unet", "vae", "vae"])
 
 
 @pytest.mark.parametrize("t", [-0.1, 1.26, float("nan")])
